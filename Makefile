@@ -1,0 +1,41 @@
+# Roost's commands. `make run` and `make test` are all that a newcomer needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+BUILD ?= debug
+BIN := .build/$(BUILD)
+
+.PHONY: run test build prepare lint bench sim crash clean packages
+
+run: packages build prepare      ## Install, build, prepare a kernel and an image, show the main job
+	scripts/show $(BIN)
+
+test: packages                   ## Build and pass every test
+	scripts/test
+
+build: packages                  ## Build the command, the daemon and the guest's agent
+	scripts/build $(BUILD)
+
+prepare:                         ## Kernel and root image for this user, without any network use after
+	scripts/prepare $(BIN)
+
+packages:                        ## What Debian must have installed; says what is missing and installs it
+	scripts/packages
+
+lint:                            ## Formatting and house rules
+	swift format lint --strict --parallel --recursive Sources Tests Package.swift
+	swift test --filter TidyTests
+
+sim: packages                    ## The fleet in a simulator: 1,000 seeds
+	swift build -c release --product roost-sim
+	.build/release/roost-sim --seeds 1..1000 --profile rough --jobs 2
+
+crash: packages build prepare    ## kill -9 of the daemon at each failpoint, with real guests
+	tests/crash $(BIN)
+
+bench: packages                  ## Figures, with peers side by side, into docs/BENCHMARKS.md
+	$(MAKE) build BUILD=release
+	$(MAKE) prepare BUILD=release
+	Benchmarks/bench .build/release
+
+clean:
+	rm -rf .build

@@ -1,0 +1,67 @@
+import CRoostLinux
+import Glibc
+import RoostGuestWire
+
+extension Agent {
+    /// The task that serves a request.
+    func task(for request: Request, on stream: UInt32) -> any StreamTask {
+        let consume: (Int) -> Void = { [weak self] in self?.consumed($0, on: stream) }
+        if isStopping { return AnswerTask(GuestFailure(.failed, "the guest is shutting down")) }
+        do throws(GuestFailure) {
+            switch request {
+            case .exec(let request): return sessions.exec(request, consume: consume)
+            case .attach(let session, let from, let kill):
+                return sessions.attach(session, from: from, killOnDetach: kill, consume: consume)
+            case .listSessions:
+                return AnswerTask(body: sessions.summaries.encoded(), [.done(bytes: 0)])
+            case .signal(let session, let number):
+                try sessions.signal(session, number)
+                return AnswerTask([.done(bytes: 0)])
+            case .readFile(let path): return try ReadFileTask(path)
+            case .facts(let path):
+                return AnswerTask([.file(try fileFacts(path)), .done(bytes: 0)])
+            case .writeFile(let request): return try WriteFileTask(request)
+            case .tarOut(let path, let contentsOnly):
+                return try TarOutTask(path, contentsOnly: contentsOnly)
+            case .tarIn(let path, let owners):
+                return try TarInTask(path, keepsOwners: owners)
+            case .stats: return AnswerTask(body: guestStats().encoded(), [.done(bytes: 0)])
+            case .ports: return AnswerTask(body: listeningPorts().encoded(), [.done(bytes: 0)])
+            case .setHostname, .setClock, .renewIdentity, .sync, .shutdown:
+                return try changeMachine(request)
+            }
+        } catch {
+            return AnswerTask(error)
+        }
+    }
+
+    private func changeMachine(_ request: Request) throws(GuestFailure) -> any StreamTask {
+        guard role.mayChangeMachine else {
+            throw GuestFailure(.unsupported, "\(request.name): this agent does not own its machine")
+        }
+        do throws(SystemFailure) {
+            switch request {
+            case .setHostname(let name): try setHostname(name)
+            case .setClock(let time): try setWallClock(time)
+            case .renewIdentity(let request): try renewIdentity(request)
+            case .sync: return try syncTask()
+            case .shutdown(let reboot, let grace):
+                // The answer goes out first: `shutDown` waits for the port to drain.
+                shutDown(reboot: reboot, grace: UInt64(grace))
+            case .exec, .attach, .listSessions, .signal, .readFile, .facts, .writeFile,
+                .tarOut, .tarIn, .stats, .ports:
+                break
+            }
+        } catch {
+            throw error.asGuestFailure
+        }
+        return AnswerTask([.done(bytes: 0)])
+    }
+
+    private func syncTask() throws(SystemFailure) -> any StreamTask {
+        let task = DeferredTask()
+        let pid = try checkShim(roost_sync_child(), "fork", "sync")
+        whenEnded(pid) { _ in task.finish(.done(bytes: 0)) }
+        return task
+    }
+}

@@ -1,0 +1,68 @@
+import CRoostLinux
+import Glibc
+import RoostGuestWire
+
+/// Sets the host name, now and for the next boot.
+///
+/// - Throws: ``SystemFailure`` `EINVAL` for a name that is no host name.
+func setHostname(_ name: String) throws(SystemFailure) {
+    let legal = name.utf8.allSatisfy {
+        ($0 >= 48 && $0 <= 57) || ($0 | 32 >= 97 && $0 | 32 <= 122) || $0 == 45 || $0 == 46
+    }
+    guard legal, !name.isEmpty, name.utf8.count <= 64 else {
+        throw SystemFailure(call: "sethostname", subject: name, errno: EINVAL)
+    }
+    try check(sethostname(name, name.utf8.count), "sethostname", name)
+    // A read-only root keeps its name; the kernel's is set all the same.
+    try? put("\(name)\n", at: "/etc/hostname")
+}
+
+/// Makes this copy of a machine into a machine of its own: what two copies must not share.
+func renewIdentity(_ request: RenewRequest) throws(SystemFailure) {
+    guard request.entropy.count >= 16 else {
+        throw SystemFailure(call: "renew", subject: "entropy", errno: EINVAL)
+    }
+    let result = request.entropy.withUnsafeBufferPointer {
+        roost_add_entropy($0.baseAddress, $0.count)
+    }
+    try checkShim(result, "ioctl", "RNDADDENTROPY")
+    if request.wallClock > 0 { try setWallClock(request.wallClock) }
+    if let machineID = request.machineID { try setMachineID(machineID) }
+    if !request.hostname.isEmpty {
+        try setHostname(request.hostname)
+        try? replaceHosts(with: request.hostname)
+    }
+    if !request.address.isEmpty {
+        let network = NetworkSettings(
+            address: request.address,
+            gateway: request.gateway,
+            nameserver: request.nameserver
+        )
+        try network.apply()
+    }
+}
+
+private func setMachineID(_ id: [UInt8]) throws(SystemFailure) {
+    let digits = id.map { byte in
+        let text = String(byte, radix: 16)
+        return text.count == 2 ? text : "0" + text
+    }.joined()
+    try put("\(digits)\n", at: "/etc/machine-id", mode: 0o444)
+    if access("/var/lib/dbus/machine-id", F_OK) == 0 {
+        try? put("\(digits)\n", at: "/var/lib/dbus/machine-id", mode: 0o444)
+    }
+}
+
+/// Writes /etc/hosts when the image has none.
+func replaceHosts(with hostname: String) throws(SystemFailure) {
+    let path = "/etc/hosts"
+    let present = text(of: path) ?? ""
+    // Ours is known by its first line; an image's own is left alone.
+    let mark = "# written by roost-agent"
+    guard present.allSatisfy(\.isWhitespace) || present.hasPrefix(mark) else { return }
+    let lines = [
+        mark, "127.0.0.1 localhost", "::1 localhost ip6-localhost",
+        hostname.isEmpty ? "" : "127.0.1.1 \(hostname)",
+    ]
+    try put(lines.filter { !$0.isEmpty }.joined(separator: "\n") + "\n", at: path)
+}

@@ -1,0 +1,252 @@
+internal import ArgumentParser
+internal import GRPCCore
+internal import Glibc
+internal import RoostAPI
+internal import RoostLinux
+internal import RoostModel
+internal import SwiftProtobuf
+
+/// What a new VM shall be.
+struct SpecOptions: ParsableArguments {
+    @Option(name: .shortAndLong, help: "Virtual CPUs.")
+    var cpus: Int32 = 1
+
+    @Option(name: .shortAndLong, help: "Memory in MiB, or with a unit: 512, 2g.")
+    var memory = "512"
+
+    @Option(help: ArgumentHelp("The root disk in GiB.", valueName: "size"))
+    var disk: String?
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("Lead a host port into the guest.", valueName: "host:guest[/udp]")
+    )
+    var publish: [String] = []
+
+    @Option(name: .shortAndLong, help: ArgumentHelp("Set a label.", valueName: "key=value"))
+    var label: [String] = []
+
+    @Option(help: ArgumentHelp("The kernel.", valueName: "ref"))
+    var kernel: String?
+
+    @Option(help: "The node to run on.")
+    var node: String?
+
+    @Flag(name: .customLong("no-net"), help: "Without a network device.")
+    var noNet = false
+
+    /// The request that makes it and starts it.
+    func request(name: String, image: String) throws(Fault) -> Roost_Compute_V1_CreateVMRequest {
+        var spec = Roost_Compute_V1_VMSpec()
+        spec.cpu = .with { $0.cores = cpus }
+        let memory = try memoryMebibytes(memory)
+        spec.memory = .with { $0.sizeMib = memory }
+        if let disk {
+            let size = try diskGibibytes(disk)
+            spec.disk = .with { $0.sizeGib = size }
+        }
+        spec.image = image
+        spec.kernel = kernel ?? ""
+        for text in publish { spec.ports.append(try publishedPort(text)) }
+        if noNet { spec.network = .with { $0.mode = .none } }
+        let labels = try RoostCommands.labels(label)
+        let node = node ?? ""
+        let spoken = spec
+        return .with {
+            $0.name = name
+            $0.spec = spoken
+            $0.labels = labels
+            $0.node = node
+            $0.startOnCreate = true
+        }
+    }
+}
+
+/// When an image is fetched. Both that work mean the local catalogue, until there is a registry.
+enum PullPolicy: String, CaseIterable, ExpressibleByArgument {
+    case missing
+    case never
+    case always
+}
+
+/// `roost run`: a VM, a command in it, and, unless it has a name, the VM's end.
+struct Run: GuestCodeCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run a command in a new VM.",
+        discussion: """
+            Without --name the VM is removed when the command ends. The status is the command's; \
+            125 when it could not begin.
+
+            Examples:
+              roost run -- make test
+              echo hello | roost run -- wc -c
+              roost run -it -- sh
+              roost run --name box -c 2 -m 512 -p 8080:80 -d
+            """
+    )
+
+    @Argument(help: "The image; without one the default.")
+    var image: String?
+
+    @Option(name: .customLong("image"), help: ArgumentHelp("The image too.", valueName: "ref"))
+    var imageOption: String?
+
+    @Option(help: "When to pull the image: missing or never. (always needs a registry)")
+    var pull = PullPolicy.missing
+
+    @Option(help: "Keep the VM under this name.")
+    var name: String?
+
+    @Flag(name: .shortAndLong, help: "Leave at once; the VM stays.")
+    var detach = false
+
+    @OptionGroup(title: "VM") var spec: SpecOptions
+    @OptionGroup(title: "Command") var guest: GuestCommandOptions
+    @OptionGroup(title: "Change") var change: ChangeOptions
+    @OptionGroup(title: "Connection") var connection: ConnectionOptions
+
+    @Argument(parsing: .postTerminator, help: ArgumentHelp("The command.", valueName: "command"))
+    var command: [String] = []
+
+    func validate() throws {
+        guard image == nil || imageOption == nil else {
+            throw ValidationError("Name the image once: as the first word or with --image.")
+        }
+    }
+
+    func run(in invocation: Invocation) async throws -> Int32 {
+        if pull == .always {
+            throw Fault(
+                .unsupported,
+                "this build pulls from no registry: import images with roost image import"
+            )
+        }
+        let isShell = command.isEmpty && !detach
+        let isTerminal =
+            invocation.isTerminal(invocation.input) && invocation.isTerminal(invocation.output)
+        guard !isShell || isTerminal || change.dryRun else {
+            throw Fault.invalid("command", "is missing; write it after --, or use -d")
+        }
+        var generator = SystemRandomNumberGenerator()
+        let name = name ?? generatedName(using: &generator)
+        let operation = try change.operation()
+        var request = try spec.request(name: name, image: image ?? imageOption ?? "")
+        request.project = project
+        request.spec.disposable = isDisposable
+        request.validateOnly = change.dryRun
+        var command = try GuestCommand(
+            vm: name,
+            project: project,
+            arguments: isShell ? Shell.arguments : command,
+            options: guest,
+            wantsTerminal: isShell,
+            operation: operation.child("exec"),
+            in: invocation
+        )
+        command.isDetached = detach
+        command.endsWithUs = isDisposable
+        let (wanted, plan) = (command, request)
+        return try await withDaemon(invocation) { daemon in
+            let life = RunLife(
+                daemon: daemon,
+                request: plan,
+                command: wanted,
+                operation: operation,
+                isDisposable: isDisposable,
+                invocation: invocation
+            )
+            return try await life.run()
+        }
+    }
+
+    private var isDisposable: Bool { name == nil && !detach }
+}
+
+/// One `roost run` from its create to its end.
+struct RunLife: Sendable {
+    let daemon: Daemon
+    let request: Roost_Compute_V1_CreateVMRequest
+    var command: GuestCommand
+    let operation: OpTicket
+    let isDisposable: Bool
+    let invocation: Invocation
+
+    func run() async throws -> Int32 {
+        let signals = invocation.catchesSignals ? try SignalRelay() : nil
+        let begun = ContinuousClock.now
+        let creation = Task { try await create() }
+        signals?.handle { if $0 != SIGWINCH { creation.cancel() } }
+        let vm: Roost_Compute_V1_VM
+        do {
+            vm = try await creation.value
+        } catch {
+            signals?.handle(with: nil)
+            return try await abandon(after: error, wasCancelled: creation.isCancelled)
+        }
+        if request.validateOnly {
+            try Printer(invocation, .yaml).write(vm)
+            return ExitStatus.ok
+        }
+        if !isDisposable {
+            let took = secondsText(ContinuousClock.now - begun)
+            invocation.remark("\(operation.short)  started \(vm.name)  \(took)")
+        }
+        if command.isDetached { try invocation.write(vm.name + "\n") }
+        guard !command.arguments.isEmpty else { return ExitStatus.ok }
+        var command = command
+        // The id and not the name: a name may move to another VM meanwhile.
+        command.vm = vm.id
+        let session = GuestSession(
+            daemon: daemon,
+            command: command,
+            invocation: invocation,
+            signals: signals?.stream()
+        )
+        let outcome: Result<Int32, any Error>
+        do {
+            outcome = .success(try await session.run())
+        } catch {
+            outcome = .failure(error)
+        }
+        signals?.handle(with: nil)
+        if isDisposable { await remove(vm.id) }
+        return try outcome.get()
+    }
+
+    private func create() async throws -> Roost_Compute_V1_VM {
+        try await daemon.vms.createVM(request, metadata: metadata(operation))
+    }
+
+    /// Nothing is left of a run whose VM did not start; a name that was somebody else's stays.
+    private func abandon(after error: any Error, wasCancelled: Bool) async throws -> Int32 {
+        let code = reason(of: error).code
+        let isOurs = code != .alreadyExists && code != .invalidArgument
+        if isOurs && !request.validateOnly { await remove(request.name) }
+        if wasCancelled { return ExitStatus.interrupted }
+        throw error
+    }
+
+    /// Removes the VM at once. Says what is left if that cannot be done.
+    private func remove(_ id: String) async {
+        let request = Roost_Compute_V1_DeleteVMRequest.with {
+            $0.id = id
+            $0.project = self.request.project
+            $0.force = true
+            $0.purge = true
+        }
+        do {
+            _ = try await daemon.vms.deleteVM(
+                request,
+                metadata: metadata(operation.child("delete")),
+                options: .limited(to: .seconds(60))
+            )
+        } catch let error as RPCError where error.code == .notFound {
+            // It was removed with its command, or never made.
+            return
+        } catch {
+            let why = "\(ReceivedFault(reporting: error))"
+            invocation.talk("warning: the VM '\(shown(id))' could not be removed: \(why)")
+            invocation.talk("hint: roost rm -f --purge \(shown(id))")
+        }
+    }
+}

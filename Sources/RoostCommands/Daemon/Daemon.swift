@@ -1,0 +1,114 @@
+internal import GRPCCore
+internal import GRPCNIOTransportHTTP2
+internal import Glibc
+internal import RoostAPI
+internal import RoostModel
+
+/// A connection to a daemon, with a client for each of its services.
+struct Daemon: Sendable {
+    typealias Transport = HTTP2ClientTransport.Posix
+
+    let vms: Roost_Compute_V1_VMService.Client<Transport>
+    let guests: Roost_Compute_V1_GuestService.Client<Transport>
+    let images: Roost_Image_V1_ImageService.Client<Transport>
+    let operations: Roost_Ops_V1_OperationService.Client<Transport>
+    let about: Roost_Ops_V1_DaemonService.Client<Transport>
+
+    init(_ client: GRPCClient<Transport>) {
+        vms = .init(wrapping: client)
+        guests = .init(wrapping: client)
+        images = .init(wrapping: client)
+        operations = .init(wrapping: client)
+        about = .init(wrapping: client)
+    }
+
+    /// Connects to what listens at `place`, for as long as `body` runs.
+    static func connected<Result: Sendable>(
+        to place: DaemonPlace,
+        _ body: (Daemon) async throws -> Result
+    ) async throws -> Result {
+        let transport = try Transport(
+            target: .unixDomainSocket(path: place.socket, authority: "roost"),
+            transportSecurity: .plaintext,
+            config: .defaults { config in
+                // What has answered a moment ago answers at once or not at all.
+                config.backoff = .init(
+                    initial: .milliseconds(50),
+                    max: .milliseconds(500),
+                    multiplier: 1.6,
+                    jitter: 0.2
+                )
+                config.http2.targetWindowSize = 1 << 20
+            }
+        )
+        return try await withGRPCClient(transport: transport) { client in
+            try await body(Daemon(client))
+        }
+    }
+}
+
+extension RoostCommand {
+    /// Where the daemon of this command is.
+    func place(_ invocation: Invocation) throws(Fault) -> DaemonPlace {
+        try DaemonPlace(
+            socketFlag: connection.socket,
+            stateFlag: connection.stateDir,
+            environment: invocation.environment,
+            isRoot: geteuid() == 0,
+            workingDirectory: workingDirectory()
+        )
+    }
+
+    /// Starts a daemon if none answers, replaces an older one that is idle, and connects.
+    func withDaemon<Result: Sendable>(
+        _ invocation: Invocation,
+        _ body: (Daemon) async throws -> Result
+    ) async throws -> Result {
+        let process = DaemonProcess(place: try place(invocation), invocation: invocation)
+        let isNew = try await process.ensureRunning()
+        if isNew { invocation.remark("started roostd (log: \(process.place.log))") }
+        let outcome = try await Daemon.connected(to: process.place) { daemon -> Result? in
+            if !isNew {
+                let skew = try await VersionSkew.check(daemon)
+                if skew.mustRestart {
+                    try await skew.endDaemon(daemon)
+                    return nil
+                }
+                if let note = skew.note { invocation.talk(note) }
+            }
+            return try await body(daemon)
+        }
+        if let outcome { return outcome }
+        let deadline = ContinuousClock.now + DaemonProcess.patience
+        while process.answers(), ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        _ = try await process.ensureRunning()
+        invocation.remark("restarted roostd, which was another version")
+        return try await Daemon.connected(to: process.place, body)
+    }
+
+    /// As typed, or empty for the default.
+    var project: String { connection.project ?? "" }
+}
+
+/// The working directory of this process.
+func workingDirectory() -> String {
+    guard let path = getcwd(nil, 0) else { return "/" }
+    defer { free(path) }
+    return String(cString: path)
+}
+
+/// The metadata that makes `operation` the id of a call.
+func metadata(_ operation: OpTicket) -> Metadata {
+    [opIDKey: .string(operation.description)]
+}
+
+extension CallOptions {
+    /// The defaults, with a time limit if there is one.
+    static func limited(to timeout: Duration?) -> CallOptions {
+        var options = CallOptions.defaults
+        options.timeout = timeout
+        return options
+    }
+}

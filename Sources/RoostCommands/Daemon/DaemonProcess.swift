@@ -1,0 +1,188 @@
+internal import Glibc
+internal import RoostLinux
+internal import RoostModel
+internal import SwiftProtobuf
+
+/// Starts `roostd` when none answers, and waits until one does.
+///
+/// ```text
+///  connect? ──yes──▶ done
+///     │ no
+///     ▼
+///  spawn roostd ──byte on ROOST_READY_FD──▶ done
+///     │ it ended with 3 or 4: another one was first
+///     ▼
+///  connect again until it answers (10 s in all)
+/// ```
+struct DaemonProcess: Sendable {
+    let place: DaemonPlace
+    let invocation: Invocation
+
+    /// How long a daemon may take until it answers.
+    static let patience = Duration.seconds(10)
+    /// What roostd exits with when another one holds its state directory or its socket.
+    static let lostRace: [ProcessEnd] = [.exited(code: 3), .exited(code: 4)]
+
+    /// Whether something listens on the socket.
+    func answers() -> Bool {
+        let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let descriptor = Descriptor(socket(AF_UNIX, kind, 0))
+        guard descriptor.number >= 0 else { return false }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let path = Array(place.socket.utf8)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+                // A full backlog says EAGAIN: somebody listens.
+                return connect(descriptor.number, $0, size) == 0 || errno == EAGAIN
+            }
+        }
+    }
+
+    /// Makes sure that a daemon answers. May be called by many processes at once.
+    ///
+    /// - Returns: whether it had to be started.
+    /// - Throws: ``RoostModel/Reason/daemonUnreachable`` with the daemon's last words.
+    func ensureRunning() async throws(Fault) -> Bool {
+        if answers() { return false }
+        let deadline = ContinuousClock.now + Self.patience
+        // Another user's files would be made readable by an open umask; 0700 as roostd has it.
+        try makeDirectory(place.stateDirectory)
+        try makeDirectory(place.socketDirectory)
+        let former = fileSize(place.log)
+        let (ready, readyEnd) = try streamPair()
+        let process = try spawn(readyEnd)
+        readyEnd.close()
+        let byte = (try? await ready.read(upTo: 1, until: deadline)) ?? []
+        if !byte.isEmpty { return true }
+        let end = await process.end(until: deadline)
+        guard let end, Self.lostRace.contains(end) else {
+            // A daemon that came by another way is as good.
+            if answers() { return false }
+            let why = end.map(words) ?? "it did not answer within \(Self.patience)"
+            throw unreachable(why, lastWords(of: place.log, after: former))
+        }
+        while !answers() {
+            guard ContinuousClock.now < deadline else {
+                throw unreachable(
+                    "another roostd holds the state directory and does not answer",
+                    nil
+                )
+            }
+            _ = await Reactor.shared.sleep(until: .now + .milliseconds(20))
+        }
+        return false
+    }
+
+    /// Waits until nothing listens any more; `false` after `patience`.
+    func waitUntilGone(pid: Int32, until deadline: ContinuousClock.Instant) async -> Bool {
+        if let identity = ProcessIdentity(pid: pid), let process = PidDescriptor(identity) {
+            return await process.end(until: deadline) != nil
+        }
+        while answers() {
+            guard ContinuousClock.now < deadline else { return false }
+            _ = await Reactor.shared.sleep(until: .now + .milliseconds(20))
+        }
+        return true
+    }
+
+    private func spawn(_ readyEnd: Descriptor) throws(Fault) -> PidDescriptor {
+        guard let program = program() else {
+            throw Fault(
+                .daemonUnreachable,
+                "nothing listens on '\(place.socket)' and roostd is neither beside roost nor in PATH"
+            )
+        }
+        let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW
+        let number = open(place.log, flags, 0o600)
+        guard number >= 0 else { throw systemFault("open", place.log, errno) }
+        let log = Descriptor(number)
+        return try ProcessSpawner.spawn(
+            ProcessPlan(
+                path: program,
+                arguments: ["roostd"],
+                environment: daemonEnvironment(invocation.environment, place),
+                descriptors: [nil, log, log, readyEnd]
+            )
+        )
+    }
+
+    private func program() -> String? {
+        if let directory = invocation.programDirectory,
+            let path = ProcessSpawner.resolve("\(directory)/roostd", searchPath: "")
+        {
+            return path
+        }
+        let path = invocation.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
+        return ProcessSpawner.resolve("roostd", searchPath: path)
+    }
+
+    private func makeDirectory(_ path: String) throws(Fault) {
+        var built = ""
+        for part in path.split(separator: "/") {
+            built += "/\(part)"
+            if mkdir(built, 0o700) != 0, errno != EEXIST, errno != EISDIR {
+                // A directory of somebody else's on the way is fine when it is there.
+                guard access(built, F_OK) == 0 else { throw systemFault("make", built, errno) }
+            }
+        }
+    }
+
+    private func unreachable(_ why: String, _ lastWords: String?) -> Fault {
+        Fault(
+            .daemonUnreachable,
+            "roostd does not answer on '\(place.socket)': \(why)"
+                + (lastWords.map { "; it said: \($0)" } ?? ""),
+            metadata: ["path": place.log]
+        )
+    }
+
+    private func words(_ end: ProcessEnd) -> String {
+        switch end {
+        case .exited(let code): "it ended with status \(code)"
+        case .killed(let signal): "it was killed by signal \(signal)"
+        case .unknown: "it ended"
+        }
+    }
+}
+
+/// What a daemon is started with: little, since it outlives whoever starts it.
+func daemonEnvironment(_ environment: [String: String], _ place: DaemonPlace) -> [String] {
+    let names: Set<String> = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TZ"]
+    var kept = environment.filter { name, _ in
+        names.contains(name) || name.hasPrefix("XDG_") || name.hasPrefix("LC_")
+            || name.hasPrefix("ROOST_") || name.lowercased().hasSuffix("_proxy")
+    }
+    kept[Variable.stateDirectory] = place.stateDirectory
+    kept[Variable.socket] = place.socket
+    kept[Variable.readyDescriptor] = "3"
+    return kept.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }
+}
+
+/// The size of a file in bytes; 0 when there is none.
+private func fileSize(_ path: String) -> Int {
+    var status = stat()
+    return lstat(path, &status) == 0 ? Int(status.st_size) : 0
+}
+
+/// The last message that a daemon has logged behind `offset`; `nil` when there is none.
+private func lastWords(of path: String, after offset: Int) -> String? {
+    let number = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    guard number >= 0 else { return nil }
+    let file = Descriptor(number)
+    var bytes = [UInt8](repeating: 0, count: 16 << 10)
+    let start = max(offset, fileSize(path) - bytes.count)
+    let got = pread(file.number, &bytes, bytes.count, start)
+    let text = String(decoding: bytes[..<max(0, got)], as: UTF8.self)
+    return text.split(separator: "\n").last.map { loggedMessage(String($0)) }
+}
+
+/// The `message` of a line of JSON, or the line itself; without control characters.
+func loggedMessage(_ line: String) -> String {
+    let entry = try? Google_Protobuf_Struct(jsonString: line)
+    let message = entry?.fields["message"]?.stringValue ?? ""
+    let text = message.isEmpty ? line : message
+    return String(text.prefix(400).filter { !$0.isNewline && $0.asciiValue != 27 })
+}

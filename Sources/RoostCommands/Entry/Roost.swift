@@ -1,0 +1,48 @@
+internal import ArgumentParser
+internal import RoostModel
+
+/// The root of the command tree. It does nothing of its own.
+struct Roost: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "roost",
+        abstract: "Runs virtual machines.",
+        discussion: """
+            A VM without a name is disposable: it goes when its command ends. A named one stays.
+
+              roost run -- cat /etc/os-release      one command in a machine of its own
+              roost run -it -- sh                   a shell in one
+              roost run --name box -c 2 -m 512 -d   a machine that stays
+              roost exec box -- uptime              a command in it
+
+            The daemon is started when none answers.
+            """,
+        version: "roost \(Product.version)",
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Daily",
+                subcommands: [
+                    Run.self, List.self, Get.self, Execute.self, Shell.self, Copy.self, Logs.self,
+                    WaitFor.self,
+                ]
+            ),
+            CommandGroup(
+                name: "Power",
+                subcommands: [
+                    Start.self, Stop.self, Kill.self, Restart.self, Reboot.self, Pause.self,
+                    Resume.self,
+                ]
+            ),
+            CommandGroup(
+                name: "Life",
+                subcommands: [SetFields.self, Remove.self, Undelete.self, Purge.self]
+            ),
+            CommandGroup(
+                name: "Catalogue and daemon",
+                subcommands: [
+                    ImageGroup.self, KernelGroup.self, OpsGroup.self, DaemonGroup.self,
+                    Doctor.self, Version.self, Completion.self,
+                ]
+            ),
+        ]
+    )
+}

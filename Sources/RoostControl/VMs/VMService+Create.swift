@@ -1,0 +1,196 @@
+import RoostLink
+package import RoostModel
+package import RoostOperations
+import RoostScheduler
+import RoostStore
+
+extension VMService {
+    /// Creates a VM, and starts it when the draft says so.
+    ///
+    /// Accepted by one commit: row, name, ports and operation. Image and kernel are resolved and the
+    /// room is promised before; everything slow comes after.
+    /// - Throws: every violation of the draft at once, ``Reason/nameTaken``, ``Reason/portTaken``,
+    ///   ``Reason/noCapacity``, what the node says of image and kernel.
+    package func create(
+        _ draft: VMDraft,
+        _ context: RequestContext
+    ) async throws(Fault) -> VMOutcome {
+        try await once(context) { _ throws(Fault) in
+            try await self.acceptCreate(draft, context)
+        }
+    }
+
+    private func acceptCreate(
+        _ draft: VMDraft,
+        _ context: RequestContext
+    ) async throws(Fault) -> Accepted {
+        let violations = draft.violations()
+        guard violations.isEmpty, let cores = draft.cores, let memoryMiB = draft.memoryMiB else {
+            throw .invalid(violations)
+        }
+        let node = try parts.nodes.place(
+            PlacementRequest(cores: cores, memoryMiB: memoryMiB, node: try nodeID(draft.node))
+        )
+        let link = try parts.nodes.link(node)
+        let images = try await link.resolve(image: draft.image, kernel: draft.kernel)
+        let more = draft.violations(memoryFloorMiB: images.memoryFloorMiB)
+        guard more.isEmpty else { throw .invalid(more) }
+        let vm = try newVM(draft, images, node, context, cores: cores, memoryMiB: memoryMiB)
+        if context.validateOnly {
+            return .settled(VMOutcome(vm: vm, etag: nil, changed: false, operation: vm.createOp))
+        }
+        return try await reserve(vm, draft, node, context)
+    }
+
+    private func reserve(
+        _ vm: VM,
+        _ draft: VMDraft,
+        _ node: NodeID,
+        _ context: RequestContext
+    ) async throws(Fault) -> Accepted {
+        var vm = vm
+        if draft.startOnCreate {
+            try parts.nodes.promise(vm.id, spec: vm.spec, on: node)
+        }
+        do throws(Fault) {
+            vm.spec.ports = try await choosePorts(vm.spec.ports, on: node)
+            let row = operation(
+                context,
+                vm,
+                LifecycleIntent(
+                    action: draft.startOnCreate ? .start : .provision,
+                    formerDesired: nil,
+                    removesRow: vm.spec.disposable,
+                    isCreate: true,
+                    failurePrefix: draft.startOnCreate
+                        ? "Failed to start: " : "Failed to provision: "
+                )
+            )
+            var batch = Batch()
+            batch.insert(row)
+            batch.insert(NameRow(project: vm.project, name: vm.name, vm: vm.id))
+            for port in vm.spec.ports {
+                batch.insert(PortRow(node: node, port: port, vm: vm.id))
+            }
+            batch.insert(vm)
+            try await parts.failpoints.pass(.beforeAccept)
+            try await commitCreate(batch, vm)
+            return .toDrive(row, vm)
+        } catch {
+            parts.nodes.release(vm.id)
+            throw error
+        }
+    }
+
+    /// Commits, and says which of the things that must be free was taken.
+    private func commitCreate(_ batch: Batch, _ vm: VM) async throws(Fault) {
+        do throws(Fault) {
+            try await commit(batch)
+        } catch  where error.reason == .storeConflict {
+            if try await parts.store.get(NameRow.self, NameRow.key(vm.project, vm.name)) != nil {
+                throw Fault(
+                    .nameTaken,
+                    "a VM named \(vm.name) exists in project \(vm.project)",
+                    metadata: ["name": vm.name]
+                )
+            }
+            throw Fault(.portTaken, "a published port was taken: \(error.message)")
+        }
+    }
+
+    private func newVM(
+        _ draft: VMDraft,
+        _ images: ResolvedImages,
+        _ node: NodeID,
+        _ context: RequestContext,
+        cores: Int,
+        memoryMiB: Int
+    ) throws(Fault) -> VM {
+        let disk = draft.rootDiskGiB ?? max(images.rootDiskFloorGiB, 4)
+        guard disk >= images.rootDiskFloorGiB else {
+            throw .invalid(
+                "spec.disk.size_gib",
+                "\(disk) is less than the image needs (\(images.rootDiskFloorGiB))"
+            )
+        }
+        let spec = VMSpec(
+            cores: cores,
+            memoryMiB: memoryMiB,
+            rootDiskGiB: disk,
+            image: images.image,
+            kernel: images.kernel,
+            ports: draft.ports.sorted(),
+            network: draft.network,
+            restart: draft.restart,
+            disposable: draft.disposable
+        )
+        return VM(
+            id: parts.surroundings.identifier(),
+            name: draft.name,
+            project: draft.project,
+            labels: draft.labels,
+            annotations: draft.annotations,
+            spec: spec,
+            desired: draft.startOnCreate ? .running : .stopped,
+            status: VMStatus(
+                state: draft.startOnCreate ? .starting : .provisioning,
+                reason: "accepted",
+                since: now,
+                node: node
+            ),
+            createdAt: now,
+            operation: context.operation
+        )
+    }
+
+    private func nodeID(_ text: String) throws(Fault) -> NodeID? {
+        if text.isEmpty { return nil }
+        let known = parts.nodes.candidates.map(\.id)
+        if let id = NodeID(text), known.contains(id) { return id }
+        let matches = known.filter { text.utf8.count >= 4 && $0.description.hasPrefix(text) }
+        guard matches.count == 1, let id = matches.first else {
+            throw Fault(.nodeNotFound, "no node '\(shown(text))'")
+        }
+        return id
+    }
+
+    /// Gives every port 0 a free one from 20,000 up; the commit finds out who was first.
+    func choosePorts(
+        _ ports: [PublishedPort],
+        on node: NodeID
+    ) async throws(Fault) -> [PublishedPort] {
+        var chosen: [PublishedPort] = []
+        var next = 20_000
+        for var port in ports {
+            while port.hostPort == 0 {
+                guard next < 32_768 else {
+                    throw Fault(.portTaken, "no host port is free in 20000 … 32767")
+                }
+                let key = PortRow.key(node, port.transport, port.hostAddress, next)
+                if try await parts.store.get(PortRow.self, key) == nil { port.hostPort = next }
+                next += 1
+            }
+            chosen.append(port)
+        }
+        return chosen.sorted()
+    }
+
+    /// A new operation's row.
+    func operation(
+        _ context: RequestContext,
+        _ vm: VM,
+        _ intent: LifecycleIntent
+    ) -> OperationRow {
+        OperationRow(
+            id: context.operation,
+            principal: context.principal,
+            method: context.method,
+            digest: context.digest,
+            vm: vm.id,
+            vmName: vm.name,
+            intent: intent,
+            startedAt: now,
+            traceParent: context.traceParent
+        )
+    }
+}

@@ -1,0 +1,250 @@
+import Logging
+import RoostLink
+import RoostModel
+import RoostOperations
+import RoostStore
+
+/// From accepted to settled: the part that goes on whether or not anybody waits, and again after
+/// a crash.
+extension VMService {
+    /// Does `row`'s work on the node and settles it. Ends only when settled, or with the process.
+    func drive(_ row: OperationRow, _ live: OperationLedger.Live) async {
+        await OperationScope.run(row.id) { await self.carry(row, live) }
+    }
+
+    private func carry(_ row: OperationRow, _ live: OperationLedger.Live) async {
+        let outcome = await attempt(row, live)
+        await settle(row, outcome)
+        ledger.end(row.id)
+        await catchUp(row.vm)
+    }
+
+    /// The node's answer. A node that cannot be reached is asked again, with the same op id.
+    private func attempt(
+        _ row: OperationRow,
+        _ live: OperationLedger.Live
+    ) async -> Result<VMReport, Fault> {
+        var pause = Duration.milliseconds(50)
+        while true {
+            let answer: Result<VMReport, Fault>
+            do throws(Fault) {
+                answer = .success(try await applyOnce(row))
+            } catch {
+                answer = .failure(error)
+            }
+            guard case .failure(let fault) = answer, fault.reason == .nodeUnreachable else {
+                return answer
+            }
+            // Only the node knows what was done: pre-empted or not, it ends when the node says so.
+            guard !Task.isCancelled else {
+                return .failure(Fault(.opCancelled, "the control plane is going down"))
+            }
+            parts.log.warning(
+                "node out of reach; trying again",
+                metadata: ["op_id": "\(row.id)", "fault": "\(fault)"]
+            )
+            // Jitter, so that operations that failed together do not come back together.
+            let jitter = Double(parts.surroundings.entropy.next() % 1000) / 1000
+            try? await parts.surroundings.clock.sleep(for: pause * (0.5 + jitter))
+            pause = min(pause * 2, .seconds(5))
+        }
+    }
+
+    private func applyOnce(_ row: OperationRow) async throws(Fault) -> VMReport {
+        let found: Versioned<VM>?
+        do throws(Fault) {
+            found = try await parts.store.get(VM.self, row.vm.description)
+        } catch {
+            // Not the node's word, so no end of the operation: ask again.
+            throw Fault(
+                .nodeUnreachable,
+                "the control plane cannot read its rows",
+                metadata: ["op": row.id.description],
+                cause: error
+            )
+        }
+        guard let vm = found?.row else {
+            throw Fault(.vmNotFound, "\(row.vmName) is gone", metadata: ["vm": row.vmName])
+        }
+        let link = try parts.nodes.link(vm.status.node)
+        let delta = AssignmentDelta(
+            operation: row.id,
+            epoch: parts.epoch,
+            vm: VMAssignment(
+                id: vm.id,
+                name: vm.name,
+                generation: vm.generation,
+                spec: vm.spec,
+                desired: vm.desired
+            ),
+            action: row.intent.action
+        )
+        return try await link.apply(delta)
+    }
+
+    /// Writes down how it ended. Tries until it is written: an operation without an end would hold
+    /// its VM for ever.
+    private func settle(_ row: OperationRow, _ outcome: Result<VMReport, Fault>) async {
+        var pause = Duration.milliseconds(20)
+        while !Task.isCancelled {
+            do throws(Fault) {
+                try await parts.failpoints.pass(.beforeSettle)
+                try await settleOnce(row, outcome)
+                try await parts.failpoints.pass(.afterSettle)
+                return
+            } catch {
+                parts.log.warning(
+                    "could not settle; trying again",
+                    metadata: ["op_id": "\(row.id)", "fault": "\(error)"]
+                )
+                try? await parts.surroundings.clock.sleep(for: pause)
+                pause = min(pause * 2, .seconds(2))
+            }
+        }
+    }
+
+    private func settleOnce(
+        _ asked: OperationRow,
+        _ outcome: Result<VMReport, Fault>
+    ) async throws(Fault) {
+        guard let operation = try await parts.store.get(OperationRow.self, asked.key),
+            !operation.row.state.isTerminal
+        else { return }
+        guard let found = try await parts.store.get(VM.self, asked.vm.description) else {
+            var row = operation.row
+            row.finish(
+                .failed,
+                fault: Fault(.vmNotFound, "\(row.vmName) is gone"),
+                result: nil,
+                at: now
+            )
+            var batch = Batch()
+            batch.replace(operation, with: row)
+            try await commit(batch)
+            return
+        }
+        var batch = Batch()
+        var row = operation.row
+        switch outcome {
+        case .success(let report):
+            row.steps += report.steps
+            let vm = settled(found.row, row.intent, report)
+            row.finish(.done, fault: nil, result: vm, at: now)
+            write(vm, over: found, row.intent, removes: row.intent.removesOnSuccess, &batch)
+        case .failure(let fault):
+            // What is so, only the node knows: without its word the VM would stay in passing.
+            let seen = try await parts.nodes.link(found.row.status.node).inspect(found.row.id)
+            let vm = failed(found.row, row.intent, fault, seen)
+            let state: OperationState = fault.reason == .opCancelled ? .cancelled : .failed
+            row.finish(state, fault: fault, result: nil, at: now)
+            write(vm, over: found, row.intent, removes: row.intent.removesOnFailure, &batch)
+        }
+        batch.replace(operation, with: row)
+        try await commit(batch)
+    }
+
+    /// Puts `vm` in place of what was read, or removes it with everything it holds.
+    private func write(
+        _ vm: VM,
+        over found: Versioned<VM>,
+        _ intent: LifecycleIntent,
+        removes: Bool,
+        _ batch: inout Batch
+    ) {
+        let freesNames = (removes || vm.deletedAt != nil) && !parts.failpoints.skips(.freeName)
+        // One in the trash holds nothing, but for an undelete, which took it when it was accepted.
+        if freesNames, found.row.deletedAt == nil || intent.action == .restore {
+            batch.delete(NameRow.self, NameRow.key(vm.project, vm.name))
+            if let node = vm.status.node {
+                for port in vm.spec.ports {
+                    batch.delete(PortRow.self, PortRow(node: node, port: port, vm: vm.id).key)
+                }
+            }
+        }
+        if removes {
+            batch.require(VM.self, vm.key, at: found.version)
+            batch.delete(VM.self, vm.key)
+        } else {
+            batch.replace(found, with: vm)
+        }
+        if !vm.status.state.hasProcess, !parts.failpoints.skips(.release) {
+            parts.nodes.release(vm.id)
+        }
+    }
+
+    /// The VM after its node did what was asked.
+    private func settled(_ vm: VM, _ intent: LifecycleIntent, _ report: VMReport) -> VM {
+        var vm = vm
+        vm.runningOp = nil
+        vm.updatedAt = now
+        if intent.action == .discard {
+            vm.deletedAt = now
+            vm.purgeAt = now.adding(seconds: parts.trashSeconds)
+        }
+        if intent.action == .restore {
+            vm.deletedAt = nil
+            vm.purgeAt = nil
+        }
+        var report = report
+        if report.state == .deleted, vm.deletedAt == nil, intent.action != .purge {
+            // What was never made holds nothing, and is in no trash either.
+            report.state = .failed
+            report.reason = "its node has no disks of it"
+        }
+        take(report, into: &vm, reason: report.reason)
+        return vm
+    }
+
+    /// The VM after its node could not: the former wish, and what is really so, with the reason.
+    private func failed(
+        _ vm: VM,
+        _ intent: LifecycleIntent,
+        _ fault: Fault,
+        _ seen: VMReport?
+    ) -> VM {
+        var vm = vm
+        vm.runningOp = nil
+        vm.updatedAt = now
+        vm.desired = intent.formerDesired ?? .stopped
+        let reason = intent.failurePrefix + fault.message
+        if intent.isCreate {
+            _ = vm.become(.failed, reason: reason, at: now)
+        } else if let seen {
+            // Failed is what ended unasked; a start that was undone is merely stopped.
+            var seen = seen
+            if seen.state == .failed, vm.desired == .stopped { seen.state = .stopped }
+            // As on the node: a former wish to run is over once it was killed.
+            if seen.state == .stopped { vm.desired = .stopped }
+            take(seen, into: &vm, reason: reason)
+        } else {
+            // The node holds nothing: an earlier create had failed.
+            _ = vm.become(.failed, reason: reason, at: now)
+        }
+        return vm
+    }
+
+    /// Takes what a node saw into the VM's status.
+    func take(_ report: VMReport, into vm: inout VM, reason: String) {
+        if !vm.become(report.state, reason: reason, at: now) {
+            // The node is right about what is so; the way there went unseen.
+            parts.log.notice(
+                "state moved unseen",
+                metadata: [
+                    "vm": "\(vm.id)", "from": "\(vm.status.state.rawValue)",
+                    "to": "\(report.state.rawValue)",
+                ]
+            )
+            _ = vm.become(.lost, reason: reason, at: now)
+            _ = vm.become(report.state, reason: reason, at: now)
+        }
+        vm.status.observedGeneration = report.observedGeneration
+        vm.status.addresses = report.addresses
+    }
+}
+
+extension LifecycleIntent {
+    /// Whether success leaves no row: a purge.
+    var removesOnSuccess: Bool { action == .purge }
+    /// Whether failure leaves no row: a disposable VM that never came to be.
+    var removesOnFailure: Bool { isCreate && removesRow }
+}

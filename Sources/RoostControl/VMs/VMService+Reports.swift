@@ -1,0 +1,233 @@
+import Logging
+import RoostLink
+package import RoostModel
+import RoostOperations
+import RoostStore
+import Synchronization
+
+/// Hearing from nodes, and coming up after a crash.
+extension VMService {
+    /// Goes on with everything that a former process had accepted, and takes in what the nodes see.
+    ///
+    /// Call once, after the nodes have joined and recovered, before requests are served.
+    package func recover() async throws(Fault) {
+        for found in try await parts.store.list(VM.self, Query()).rows {
+            let vm = found.row
+            keepPromise(vm)
+        }
+        for found in try await ledger.unfinished() where !parts.failpoints.skips(.resume) {
+            guard let live = ledger.begin(found.row.id) else { continue }
+            parts.log.notice(
+                "going on with an operation",
+                metadata: ["op_id": "\(found.row.id)", "method": "\(found.row.method)"]
+            )
+            parts.spawner.spawn { await self.drive(found.row, live) }
+        }
+        for link in parts.nodes.links {
+            let cursor = await firstLook(at: link)
+            parts.spawner.spawn { await self.listen(to: link, from: cursor) }
+        }
+    }
+
+    /// Takes in everything that `link`'s node sees, so that the first question is answered with what
+    /// is true. `nil` when it does not answer at once: it is asked again, and holds up nobody.
+    private func firstLook(at link: any NodeLink) async -> UInt64? {
+        let late = Fault(.nodeUnreachable, "no answer yet", metadata: ["op": ""])
+        do throws(Fault) {
+            return try await within(.seconds(2), on: parts.surroundings.clock, onTimeout: late) {
+                () async throws(Fault) in try await self.takeInEverything(link)
+            }
+        } catch {
+            return nil
+        }
+    }
+
+    private func takeInEverything(_ link: any NodeLink) async throws(Fault) -> UInt64 {
+        let whole = try await link.observe()
+        for report in whole.vms { try await note(report, link) }
+        return whole.cursor
+    }
+
+    /// Counts what `vm` holds of its node's room, as its row says: what runs or is about to.
+    func keepPromise(_ vm: VM) {
+        // One that failed is meant to run and does not: it holds no room until it is started.
+        let willRun = vm.desired == .running && vm.runningOp != nil
+        if let node = vm.status.node, willRun || vm.status.state.hasProcess {
+            parts.nodes.count(vm.id, spec: vm.spec, on: node)
+        } else {
+            parts.nodes.release(vm.id)
+        }
+    }
+
+    /// The same for the row as it is now. An accept that is under way counts again once it is
+    /// durable.
+    func recount(_ id: VMID) async {
+        while !Task.isCancelled {
+            do throws(Fault) {
+                if let vm = try await parts.store.get(VM.self, id.description)?.row {
+                    keepPromise(vm)
+                } else {
+                    parts.nodes.release(id)
+                }
+                return
+            } catch {
+                // Nobody counts again: room that is not given back now is lost until a restart.
+                parts.log.warning("cannot recount", metadata: ["vm": "\(id)", "fault": "\(error)"])
+                try? await parts.surroundings.clock.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    /// Takes in what `link`'s node sees until cancelled: everything once, then what changes.
+    private func listen(to link: any NodeLink, from first: UInt64?) async {
+        var cursor = first
+        while !Task.isCancelled {
+            do throws(Fault) {
+                if let from = cursor {
+                    let page = try await link.changes(after: from)
+                    for report in page.vms { try await note(report, link) }
+                    cursor = page.missedSome ? nil : page.cursor
+                } else {
+                    cursor = try await takeInEverything(link)
+                }
+            } catch {
+                // It may have come up anew, with a log that begins anew: look at everything.
+                cursor = nil
+                parts.log.warning(
+                    "cannot hear from a node",
+                    metadata: ["node": "\(link.node)", "fault": "\(error)"]
+                )
+                try? await parts.surroundings.clock.sleep(for: .seconds(1))
+            }
+        }
+    }
+
+    /// Takes one report in, unless an operation holds the VM: then it is looked at again afterwards.
+    ///
+    /// A report may be older than the row: what is new in it is looked at once more, after the row
+    /// was read, and counts only if the row is still the same then.
+    private func note(_ report: VMReport, _ link: any NodeLink) async throws(Fault) {
+        while true {
+            guard let found = try await parts.store.get(VM.self, report.id.description) else {
+                parts.log.warning(
+                    "a node holds a VM that nobody knows",
+                    metadata: ["vm": "\(report.id)", "state": "\(report.state.rawValue)"]
+                )
+                return
+            }
+            if found.row.runningOp != nil {
+                _ = noted.withLock { $0.insert(report.id) }
+                return
+            }
+            guard after(report, found.row) != nil else {
+                keepPromise(found.row)
+                return
+            }
+            guard var fresh = try await link.inspect(report.id) else { return }
+            if fresh.state == report.state || parts.failpoints.skips(.freshLook) {
+                fresh = report
+            }
+            guard let vm = after(fresh, found.row) else { return }
+            var batch = Batch()
+            batch.replace(found, with: vm)
+            do throws(Fault) {
+                try await commit(batch)
+                await recount(vm.id)
+                if fresh.ended != nil { restartLater(vm) }
+                return
+            } catch  where error.reason == .storeConflict {
+                continue
+            }
+        }
+    }
+
+    /// Starts a VM that ended unasked again, if its policy says so, with a growing pause.
+    private func restartLater(_ vm: VM) {
+        let policy = vm.spec.restart
+        let wanted =
+            switch policy.mode {
+            case .never: false
+            case .onFailure: vm.status.state == .failed
+            case .always: true
+            }
+        let count = vm.status.restarts
+        guard wanted, policy.maxRestarts == 0 || count < policy.maxRestarts else { return }
+        let pause = min(Duration.seconds(1) * (1 << min(count, 6)), .seconds(60))
+        parts.spawner.spawn { [self] in
+            do { try await parts.surroundings.clock.sleep(for: pause) } catch { return }
+            await restart(vm)
+        }
+    }
+
+    private func restart(_ ended: VM) async {
+        let context = RequestContext(
+            operation: parts.surroundings.operationID(),
+            principal: Self.reconciler,
+            method: "StartVM",
+            digest: "restart:\(ended.id):\(ended.status.restarts)"
+        )
+        do throws(Fault) {
+            let current = try await parts.store.get(VM.self, ended.key)?.row
+            // Somebody else has touched it since: theirs is the newer word.
+            guard let current, current.generation == ended.generation,
+                current.status.state == ended.status.state, current.runningOp == nil
+            else { return }
+            let id = ended.id.description
+            let options = PowerOptions()
+            _ = try await power(.start, id, project: ended.project, options: options, context)
+        } catch {
+            parts.log.warning(
+                "could not restart a VM",
+                metadata: ["vm": "\(ended.id)", "fault": "\(error)"]
+            )
+        }
+    }
+
+    /// Who asks when nobody does.
+    static var reconciler: String { "system" }
+
+    /// The VM as `report` makes it, or `nil` when it says nothing new.
+    private func after(_ report: VMReport, _ old: VM) -> VM? {
+        var vm = old
+        // A VM that is merely stopped, and not by a request, was powered off by its guest.
+        let isOff = report.ended == .poweredOff || report.state == .stopped
+        if isOff, vm.spec.restart.mode != .always { vm.desired = .stopped }
+        if vm.status.state == report.state {
+            guard vm.desired != old.desired else { return nil }
+            return vm
+        }
+        // In the trash is where control put it; the node only sees no disks.
+        if vm.deletedAt != nil { return nil }
+        // A VM that could not be made has nothing on its node, and says why until it is started.
+        if vm.status.state == .failed, report.state == .stopped || report.state == .deleted {
+            return nil
+        }
+        take(report, into: &vm, reason: report.reason)
+        return vm
+    }
+
+    /// After an operation: what its VM's node said meanwhile.
+    func catchUp(_ id: VMID) async {
+        var pause = Duration.milliseconds(50)
+        while noted.withLock({ $0.remove(id) }) != nil, !Task.isCancelled {
+            do throws(Fault) {
+                guard let vm = try await parts.store.get(VM.self, id.description)?.row else {
+                    return
+                }
+                let link = try parts.nodes.link(vm.status.node)
+                guard let report = try await link.inspect(id) else { return }
+                try await note(report, link)
+                return
+            } catch {
+                parts.log.warning(
+                    "cannot catch up",
+                    metadata: ["vm": "\(id)", "fault": "\(error)"]
+                )
+                // The node says it only once: keep it noted until it was taken in.
+                _ = noted.withLock { $0.insert(id) }
+                try? await parts.surroundings.clock.sleep(for: pause)
+                pause = min(pause * 2, .seconds(2))
+            }
+        }
+    }
+}

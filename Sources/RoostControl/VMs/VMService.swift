@@ -1,0 +1,281 @@
+package import Logging
+package import RoostModel
+package import RoostOperations
+package import RoostStore
+import Synchronization
+
+/// What the control side's VM service is made of.
+package struct ControlParts: Sendable {
+    package var store: any Store
+    package var nodes: NodeDirectory
+    package var surroundings: Surroundings
+    package var failpoints: any Failpoints
+    package var spawner: Spawner
+    package var log: Logger
+    /// This control plane's lease epoch.
+    package var epoch: Int64
+    /// How long a deleted VM can be undeleted, in seconds.
+    package var trashSeconds: Int64
+
+    package init(
+        store: any Store,
+        nodes: NodeDirectory,
+        surroundings: Surroundings,
+        failpoints: any Failpoints,
+        spawner: Spawner,
+        log: Logger,
+        epoch: Int64 = 1,
+        trashSeconds: Int64 = 7 * 24 * 3600
+    ) {
+        self.store = store
+        self.nodes = nodes
+        self.surroundings = surroundings
+        self.failpoints = failpoints
+        self.spawner = spawner
+        self.log = log
+        self.epoch = epoch
+        self.trashSeconds = trashSeconds
+    }
+}
+
+/// The answer to a change.
+package struct VMOutcome: Sendable {
+    package var vm: VM
+    package var etag: Revision?
+    /// `false` when what was asked for held already.
+    package var changed: Bool
+    package var operation: OperationID
+
+    package init(vm: VM, etag: Revision?, changed: Bool, operation: OperationID) {
+        self.vm = vm
+        self.etag = etag
+        self.changed = changed
+        self.operation = operation
+    }
+}
+
+/// The VMs as users have them: every verb of the API, over durable operations.
+///
+/// See README.md: a request is accepted by one commit, driven on the node, and settled by another.
+package final class VMService: Sendable {
+    let parts: ControlParts
+    package let ledger: OperationLedger
+    /// Rung after each commit; whoever watches waits for it.
+    private let bell = Mutex(Signal())
+    /// VMs whose node spoke up while an operation held them.
+    let noted = Mutex<Set<VMID>>([])
+
+    package init(_ parts: ControlParts) {
+        self.parts = parts
+        ledger = OperationLedger(store: parts.store, wall: parts.surroundings.wall)
+    }
+
+    var now: Timestamp { parts.surroundings.wall.now() }
+
+    /// The epoch under which this control plane gives its orders.
+    package var epoch: Int64 { parts.epoch }
+
+    // MARK: Accepting, once
+
+    /// Answers a repeated op id from its record; else runs `accept` as the only one of this id.
+    ///
+    /// `accept` makes the operation durable and returns it, or returns an outcome that needed none.
+    func once(
+        _ context: RequestContext,
+        _ accept: (OperationLedger.Live) async throws(Fault) -> Accepted
+    ) async throws(Fault) -> VMOutcome {
+        while true {
+            if !parts.failpoints.skips(.once),
+                let earlier = try await ledger.earlier(context)
+            {
+                return try await replay(earlier)
+            }
+            guard let live = ledger.begin(context.operation) else {
+                // The same request is on its way in: its end is this one's answer too.
+                await waitForLive(context.operation)
+                continue
+            }
+            // Between the look and the beginning it may have come and gone.
+            if try await isKnown(context.operation) {
+                ledger.end(context.operation)
+                continue
+            }
+            let accepted: Accepted
+            do throws(Fault) {
+                accepted = try await accept(live)
+            } catch {
+                ledger.end(context.operation)
+                throw error
+            }
+            return try await carryOut(accepted, context, live)
+        }
+    }
+
+    /// What accepting led to.
+    enum Accepted: Sendable {
+        /// Nothing is to be done on a node; the answer stands.
+        case settled(VMOutcome)
+        /// This operation is durable now and must be driven.
+        case toDrive(OperationRow, VM)
+    }
+
+    private func carryOut(
+        _ accepted: Accepted,
+        _ context: RequestContext,
+        _ live: OperationLedger.Live
+    ) async throws(Fault) -> VMOutcome {
+        switch accepted {
+        case .settled(let outcome):
+            ledger.end(context.operation)
+            return outcome
+        case .toDrive(let row, let vm):
+            try await failAfterAccept(row)
+            parts.spawner.spawn { await self.drive(row, live) }
+            if context.answersWhenAccepted {
+                return VMOutcome(vm: vm, etag: nil, changed: true, operation: row.id)
+            }
+            return try await replay(try await ledger.ending(of: row.id))
+        }
+    }
+
+    private func failAfterAccept(_ row: OperationRow) async throws(Fault) {
+        do throws(Fault) {
+            try await parts.failpoints.pass(.afterAccept)
+        } catch {
+            // Accepted is accepted: it goes on as it would after a crash here.
+            parts.log.warning("failpoint after accept", metadata: ["op_id": "\(row.id)"])
+        }
+    }
+
+    private func waitForLive(_ id: OperationID) async {
+        do throws(Fault) { _ = try await ledger.ending(of: id) } catch {
+            // It was refused before it was accepted; the caller tries by itself.
+        }
+    }
+
+    /// The answer that the operation gave, or gives now.
+    func replay(_ row: OperationRow) async throws(Fault) -> VMOutcome {
+        switch row.state {
+        case .failed, .cancelled:
+            throw row.fault?.fault ?? Fault(.bug, "operation \(row.id) failed without a fault")
+        case .running, .done:
+            let current = try await parts.store.get(VM.self, row.vm.description)
+            guard let vm = row.result ?? current?.row else {
+                throw Fault(.vmNotFound, "\(row.vmName) is gone")
+            }
+            // The etag belongs to the row as it is; an old answer has none.
+            let etag = current?.row == vm ? current?.version : nil
+            return VMOutcome(vm: vm, etag: etag, changed: row.changed, operation: row.id)
+        }
+    }
+
+    private func isKnown(_ id: OperationID) async throws(Fault) -> Bool {
+        if parts.failpoints.skips(.once) { return false }
+        do throws(Fault) {
+            return try await parts.store.get(OperationRow.self, id.description) != nil
+        } catch {
+            ledger.end(id)
+            throw error
+        }
+    }
+
+    /// Commits, and wakes whoever watches.
+    @discardableResult
+    func commit(_ batch: Batch) async throws(Fault) -> Revision {
+        let revision: Revision
+        do throws(Fault) {
+            revision = try await parts.store.commit(batch)
+        } catch {
+            guard error.outcomeIsUnknown, !parts.failpoints.skips(.unknown),
+                let written = try await written(batch)
+            else {
+                throw error
+            }
+            revision = written
+        }
+        ring()
+        return revision
+    }
+
+    /// The revision at which the operation of `batch` was written, if it was: of a commit without an
+    /// answer nobody knows. An accepted operation that is taken for a refused one holds its VM for
+    /// ever, so that this asks until it is told.
+    private func written(_ batch: Batch) async throws(Fault) -> Revision? {
+        let rows = batch.writes.compactMap { write -> OperationRow? in
+            guard case .put(let row) = write else { return nil }
+            return row as? OperationRow
+        }
+        guard let row = rows.first else { return nil }
+        while true {
+            do throws(Fault) {
+                let found = try await parts.store.get(OperationRow.self, row.key)
+                return found?.row == row ? found?.version : nil
+            } catch {
+                guard !Task.isCancelled else { throw error }
+                try? await parts.surroundings.clock.sleep(for: .milliseconds(50))
+            }
+        }
+    }
+
+    private func ring() {
+        let old = bell.withLock { signal in
+            defer { signal = Signal() }
+            return signal
+        }
+        old.set()
+    }
+
+    /// What is set at the next commit. Take it before reading, so that nothing is missed.
+    package var nextCommit: Signal { bell.withLock { $0 } }
+
+    // MARK: Finding
+
+    /// The VM that `reference` means: an id, a unique prefix of one (4 digits or more), or a name.
+    ///
+    /// - Throws: ``Reason/vmNotFound``, or ``Reason/ambiguousName`` for a prefix of several.
+    package func find(
+        _ reference: String,
+        project: String,
+        trashed: Bool = false
+    ) async throws(Fault) -> Versioned<VM> {
+        // Names win over prefixes: "cafe" is both.
+        if let id = VMID(reference), let found = try await parts.store.get(VM.self, id.description)
+        {
+            return found
+        }
+        if let name = try await parts.store.get(NameRow.self, NameRow.key(project, reference)),
+            let found = try await parts.store.get(VM.self, name.row.vm.description)
+        {
+            return found
+        }
+        if let found = try await byPrefix(reference) { return found }
+        if trashed {
+            let entry = IndexEntry("trashed", "\(project)/\(reference)")
+            let rows = try await parts.store.list(VM.self, Query(matching: [entry])).rows
+            // The one that was deleted last is the one that people mean.
+            let deletedAt = { (found: Versioned<VM>) in found.row.deletedAt?.milliseconds ?? .min }
+            if let latest = rows.max(by: {
+                (deletedAt($0), $0.row.id) < (deletedAt($1), $1.row.id)
+            }) {
+                return latest
+            }
+        }
+        throw Fault(
+            .vmNotFound,
+            "no VM '\(shown(reference))' in project \(shown(project))",
+            metadata: ["vm": shown(reference)]
+        )
+    }
+
+    private func byPrefix(_ text: String) async throws(Fault) -> Versioned<VM>? {
+        guard (4...31).contains(text.utf8.count),
+            text.utf8.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) })
+        else { return nil }
+        let rows = try await parts.store.list(VM.self, Query(after: text, limit: 2)).rows
+            .filter { $0.row.key.hasPrefix(text) }
+        guard rows.count < 2 else {
+            throw Fault(.ambiguousName, "'\(text)' begins the ids of several VMs")
+        }
+        return rows.first
+    }
+}

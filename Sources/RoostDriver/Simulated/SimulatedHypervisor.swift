@@ -1,0 +1,209 @@
+package import RoostModel
+import Synchronization
+
+/// The machines of one simulated host. It outlives every ``SimulatedDriver`` on it, as QEMU's
+/// processes outlive a daemon.
+///
+/// Nothing here stops two machines for one VM: not starting a second is the driver's duty, and a
+/// simulation looks whether it was kept.
+package final class SimulatedHypervisor: Sendable {
+    /// One simulated VMM.
+    package struct Machine: Sendable, Hashable {
+        package let pid: Int32
+        package let launch: VMLaunch
+        package internal(set) var isPaused: Bool
+        /// The driver that started it.
+        let parent: Int
+    }
+
+    /// Decides how a machine behaves, at each start.
+    package typealias Behaving = @Sendable (VMLaunch) -> MachineBehaviour
+    /// Runs work after a while, in no task of any daemon. Only called with more than zero.
+    package typealias Later = @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
+    /// Takes a line that a machine says on its console.
+    package typealias Console = @Sendable (VMID, String) -> Void
+
+    private struct Waiter {
+        let pid: Int32
+        let continuation: CheckedContinuation<Void, Never>
+    }
+
+    private struct State {
+        /// In the order of their pids.
+        var machines: [Machine] = []
+        var behaviours: [Int32: MachineBehaviour] = [:]
+        var nextPid: Int32 = 1000
+        var nextDriver = 0
+        var exits: [Int32: VMMExit.Cause] = [:]
+        /// The pid that a VM had last.
+        var latest: [VMID: Machine] = [:]
+        var nextTicket = 0
+        var waiters: [Int: Waiter] = [:]
+    }
+
+    private let state = Mutex(State())
+    let behaving: Behaving
+    private let later: Later
+    private let console: Console
+
+    /// An empty host. By default machines start at once, obey, and run until they are told to stop;
+    /// `later` is needed only for behaviours that take time by themselves.
+    package init(
+        behaving: @escaping Behaving = { _ in MachineBehaviour() },
+        later: @escaping Later = { _, work in work() },
+        console: @escaping Console = { _, _ in }
+    ) {
+        self.behaving = behaving
+        self.later = later
+        self.console = console
+    }
+
+    /// Every machine there is, by pid.
+    package var machines: [Machine] { state.withLock { $0.machines } }
+
+    /// Ends the machine `pid`; fine when it has ended. Everybody who waits for it goes on.
+    package func end(_ pid: Int32, _ cause: VMMExit.Cause) {
+        let waiters = state.withLock { state -> [Waiter] in
+            guard let index = state.machines.firstIndex(where: { $0.pid == pid }) else { return [] }
+            state.machines.remove(at: index)
+            state.behaviours[pid] = nil
+            state.exits[pid] = cause
+            let tickets = state.waiters.filter { $0.value.pid == pid }.keys.sorted()
+            return tickets.compactMap { state.waiters.removeValue(forKey: $0) }
+        }
+        for waiter in waiters { waiter.continuation.resume() }
+    }
+
+    func newDriver() -> Int {
+        state.withLock { state in
+            state.nextDriver += 1
+            return state.nextDriver
+        }
+    }
+
+    func machine(of id: VMID) -> Machine? {
+        state.withLock { $0.machines.last { $0.launch.id == id } }
+    }
+
+    func spawn(_ launch: VMLaunch, _ behaviour: MachineBehaviour, by driver: Int) -> Machine {
+        let machine = state.withLock { state in
+            let machine = Machine(
+                pid: state.nextPid,
+                launch: launch,
+                isPaused: false,
+                parent: driver
+            )
+            state.nextPid += 1
+            state.machines.append(machine)
+            state.behaviours[machine.pid] = behaviour
+            state.latest[launch.id] = machine
+            return machine
+        }
+        console(launch.id, "simulated machine \(launch.name) starts, pid \(machine.pid)")
+        if let delay = behaviour.diesAfter {
+            after(delay) { self.end(machine.pid, .killed(signal: 11)) }
+        }
+        if let delay = behaviour.powersOffAfter {
+            after(delay) { self.powerOff(machine) }
+        }
+        return machine
+    }
+
+    func pressPowerButton(of id: VMID) {
+        let pressed = state.withLock { state -> (Machine, Duration)? in
+            guard let machine = state.machines.last(where: { $0.launch.id == id }),
+                !machine.isPaused,
+                let delay = state.behaviours[machine.pid]?.powersOffWithin
+            else { return nil }
+            return (machine, delay)
+        }
+        guard let (machine, delay) = pressed else { return }
+        after(delay) { self.powerOff(machine) }
+    }
+
+    func setPaused(_ id: VMID, _ isPaused: Bool) -> Bool {
+        state.withLock { state in
+            guard let index = state.machines.lastIndex(where: { $0.launch.id == id }) else {
+                return false
+            }
+            state.machines[index].isPaused = isPaused
+            return true
+        }
+    }
+
+    /// Waits for the machine that `id` has now, and says how it ended as `driver` can know it.
+    func exit(of id: VMID, seenBy driver: Int) async -> VMMExit {
+        guard let machine = state.withLock({ $0.latest[id] }) else {
+            return VMMExit(cause: .unknown, lastWords: "")
+        }
+        let wasRunning = state.withLock { $0.exits[machine.pid] == nil }
+        await wait(for: machine.pid)
+        guard let cause = state.withLock({ $0.exits[machine.pid] }) else {
+            return VMMExit(cause: .unknown, lastWords: "")
+        }
+        // A daemon that found the machine running hears its guest power off, but is not its parent.
+        let knows = machine.parent == driver || (wasRunning && cause == .guestPoweredOff)
+        return VMMExit(cause: knows ? cause : .unknown, lastWords: "")
+    }
+
+    private func powerOff(_ machine: Machine) {
+        let isUp = state.withLock { state in
+            state.machines.contains { $0.pid == machine.pid && !$0.isPaused }
+        }
+        guard isUp else { return }
+        console(machine.launch.id, "simulated machine \(machine.launch.name) powers off")
+        end(machine.pid, .guestPoweredOff)
+    }
+
+    private func after(_ delay: Duration, _ work: @escaping @Sendable () -> Void) {
+        if delay > .zero { later(delay, work) } else { work() }
+    }
+
+    /// Waits until `pid` has ended or this task is cancelled.
+    private func wait(for pid: Int32) async {
+        let ticket = state.withLock { state in
+            state.nextTicket += 1
+            return state.nextTicket
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isOver = state.withLock { state in
+                    if state.exits[pid] != nil || Task.isCancelled { return true }
+                    state.waiters[ticket] = Waiter(pid: pid, continuation: continuation)
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.waiters.removeValue(forKey: ticket) }?.continuation.resume()
+        }
+    }
+}
+
+/// How one simulated machine behaves. The default obeys at once and never fails.
+package struct MachineBehaviour: Sendable {
+    /// From the call until its CPUs run; half of it before there is a process.
+    package var startsWithin: Duration
+    /// Thrown by the start, once the process is there and taken away again.
+    package var startFault: Fault?
+    /// It dies of a signal this long after there is a process.
+    package var diesAfter: Duration?
+    /// Its guest powers off by itself this long after there is a process.
+    package var powersOffAfter: Duration?
+    /// How long its guest takes to power off when asked; `nil` when it ignores the button.
+    package var powersOffWithin: Duration?
+
+    package init(
+        startsWithin: Duration = .zero,
+        startFault: Fault? = nil,
+        diesAfter: Duration? = nil,
+        powersOffAfter: Duration? = nil,
+        powersOffWithin: Duration? = .zero
+    ) {
+        self.startsWithin = startsWithin
+        self.startFault = startFault
+        self.diesAfter = diesAfter
+        self.powersOffAfter = powersOffAfter
+        self.powersOffWithin = powersOffWithin
+    }
+}

@@ -1,0 +1,216 @@
+internal import RoostDriver
+internal import RoostLinux
+internal import RoostModel
+internal import Synchronization
+
+/// One VMM process: found or started, watched until it has ended, then cleaned up after.
+///
+/// Three tasks belong to it and end with it: the watcher (pidfd), and one for each log's bound.
+final class Machine: Sendable {
+    let id: VMID
+    let identity: ProcessIdentity
+    let generation: Int?
+    let folder: MachineFolder
+    /// How it ended, once it has, is reaped and cleaned up after.
+    let exit = Latch<VMMExit>()
+
+    private struct State {
+        var phase = VMMStatus.Phase.running
+        var saidPowerOff = false
+        var control: QMPClient?
+        var connecting: Task<Result<QMPClient, Fault>, Never>?
+        var agent: SocketStream?
+        var resets = ResetCount()
+        var tasks: [Task<Void, Never>] = []
+        var isLetGo = false
+    }
+
+    private let process: PidDescriptor
+    private let state = Mutex(State())
+
+    init(
+        id: VMID,
+        process: PidDescriptor,
+        identity: ProcessIdentity,
+        generation: Int?,
+        folder: MachineFolder
+    ) {
+        self.id = id
+        self.process = process
+        self.identity = identity
+        self.generation = generation
+        self.folder = folder
+    }
+
+    var phase: VMMStatus.Phase { state.withLock(\.phase) }
+
+    /// Begins to watch. `ended` is called once, after the clean-up and before ``exit`` is set.
+    func watch(ended: @escaping @Sendable (Machine) -> Void) {
+        let watcher = Task { [self] in
+            guard let end = await process.end() else { return }
+            await finish(end)
+            ended(self)
+            exit.set(await exitReport(end))
+        }
+        let logs = [folder.console, folder.messages]
+        let keepers = logs.map { log in Task { await log.keepBounded() } }
+        state.withLock { $0.tasks = [watcher] + keepers }
+    }
+
+    /// Ends it with SIGKILL and waits until it is reaped. Throws ``Reason/deadline`` after 5 s.
+    func kill() async throws(Fault) {
+        try process.signal(9)
+        // Not the caller's task: a cancelled caller must not believe that it is dead already.
+        let ended = await Task { [exit] in await exit.wait(until: .now + .seconds(5)) }.value
+        guard ended != nil else {
+            throw Fault(.deadline, "process \(identity.pid) of VM \(id.short) does not end")
+        }
+    }
+
+    /// Closes the connections and stops watching; the process runs on.
+    func letGo() async {
+        let (tasks, control, agent) = state.withLock { state in
+            state.isLetGo = true
+            return (state.tasks, state.control, state.agent)
+        }
+        for task in tasks { task.cancel() }
+        for task in tasks { await task.value }
+        control?.close()
+        agent?.closeNow()
+    }
+
+    /// Runs a control command, connecting first where needed.
+    @discardableResult
+    func command(_ name: String) async throws(Fault) -> QMPValue {
+        do throws(Fault) {
+            return try await control().execute(name)
+        } catch {
+            throw Fault(
+                error.reason,
+                error.message,
+                metadata: error.metadata.merging(["vm": id.description]) { old, _ in old },
+                cause: error.cause ?? error
+            )
+        }
+    }
+
+    /// The control connection, made anew when there is none. Callers share one attempt.
+    func control(within time: Duration = .seconds(10)) async throws(Fault) -> QMPClient {
+        let attempt = state.withLock { state -> Task<Result<QMPClient, Fault>, Never> in
+            if state.isLetGo {
+                return Task { .failure(Fault(.shuttingDown, "the driver has let go of this VM")) }
+            }
+            if let control = state.control, !control.isClosed { return Task { .success(control) } }
+            if let connecting = state.connecting { return connecting }
+            let task = Task { [self] in await connect(within: time) }
+            state.connecting = task
+            return task
+        }
+        return try await attempt.value.get()
+    }
+
+    private func connect(within time: Duration) async -> Result<QMPClient, Fault> {
+        let result: Result<QMPClient, Fault>
+        do throws(Fault) {
+            let client = try await QMPClient.open(
+                in: folder.path,
+                name: MachineFolder.controlSocket,
+                within: time,
+                handler: { [weak self] in self?.take($0) }
+            )
+            let status = try await client.execute("query-status", within: time)
+            setPhase(status["status"]?.text ?? "")
+            result = .success(client)
+        } catch {
+            result = .failure(error)
+        }
+        state.withLock { state in
+            state.connecting = nil
+            if case .success(let client) = result { state.control = client }
+        }
+        return result
+    }
+
+    /// Connects to the agent's port; an earlier connection ends first.
+    func agentStream() async throws(Fault) -> SocketStream {
+        state.withLock { state in
+            defer { state.agent = nil }
+            return state.agent
+        }?.closeNow()
+        let stream = try await UnixSocket.connect(
+            in: folder.path,
+            name: MachineFolder.agentSocket,
+            until: .now + .seconds(5)
+        )
+        let earlier = state.withLock { state in
+            defer { state.agent = stream }
+            return state.agent
+        }
+        earlier?.closeNow()
+        return stream
+    }
+
+    private func setPhase(_ status: String) {
+        state.withLock { state in
+            switch status {
+            case "running": state.phase = .running
+            case "shutdown": state.phase = .shutDown
+            case "paused", "prelaunch", "suspended", "io-error", "internal-error",
+                "guest-panicked", "save-vm", "restore-vm", "finish-migrate", "postmigrate",
+                "inmigrate", "debug", "watchdog", "colo":
+                state.phase = .paused
+            default: break
+            }
+        }
+    }
+
+    private func take(_ event: QMPEvent) {
+        switch event.name {
+        case "STOP": setPhase("paused")
+        case "RESUME": setPhase("running")
+        case "SHUTDOWN":
+            setPhase("shutdown")
+            if event.data["reason"]?.text == "guest-shutdown" {
+                state.withLock { $0.saidPowerOff = true }
+            }
+        case "RESET": if event.data["guest"]?.truth == true { countGuestReset() }
+        default: break
+        }
+    }
+
+    /// A guest that panics at boot would reset itself for ever and hold a core.
+    private func countGuestReset() {
+        let isLooping = state.withLock { $0.resets.count(at: .now) }
+        guard isLooping else { return }
+        folder.note("the guest reset itself again and again: ended")
+        // A process that cannot be signalled has ended.
+        try? process.signal(9)
+    }
+
+    private func finish(_ end: ProcessEnd) async {
+        let (control, agent, tasks) = state.withLock { state in
+            (state.control, state.agent, state.tasks.dropFirst())
+        }
+        // QEMU said why before it closed the socket; what is in flight is read first.
+        await control?.drained(until: .now + .milliseconds(200))
+        control?.close()
+        agent?.closeNow()
+        for task in tasks { task.cancel() }
+        await folder.clean()
+    }
+
+    private func exitReport(_ end: ProcessEnd) async -> VMMExit {
+        let said = state.withLock(\.saidPowerOff)
+        let report = await folder.exitReport()
+        if said || report.cause == .guestPoweredOff {
+            return VMMExit(cause: .guestPoweredOff, lastWords: report.lastWords)
+        }
+        let cause: VMMExit.Cause =
+            switch end {
+            case .exited(let code): .exited(code: code)
+            case .killed(let signal): .killed(signal: signal)
+            case .unknown: .unknown
+            }
+        return VMMExit(cause: cause, lastWords: report.lastWords)
+    }
+}

@@ -1,0 +1,162 @@
+internal import Glibc
+internal import RoostDriver
+internal import RoostLinux
+internal import RoostModel
+
+/// A VM's directory as the driver uses it: sockets, logs, scratch file; and its memory file.
+struct MachineFolder: Sendable {
+    static let controlSocket = "qmp.sock"
+    static let agentSocket = "agent.sock"
+    static let handlesFile = "handles.json"
+    static let memoryPrefix = "roost-"
+    static let memorySuffix = ".mem"
+
+    let path: String
+    let memoryPath: String
+
+    init(id: VMID, path: String, memoryDirectory: String) {
+        self.path = path
+        memoryPath = "\(memoryDirectory)/\(Self.memoryPrefix)\(id)\(Self.memorySuffix)"
+    }
+
+    /// What the guest's kernel and console said.
+    var console: BoundedLog { BoundedLog("\(path)/console.log") }
+    /// What QEMU said, and our own notes about it.
+    var messages: BoundedLog { BoundedLog("\(path)/vmm.log", kept: 256 << 10) }
+    var handlesPath: String { "\(path)/\(Self.handlesFile)" }
+
+    /// The beginning of our lines in vmm.log; the last one that says `started` begins a run.
+    private static let mark = "roost: "
+    private static let started = "roost: started"
+    /// What QEMU's trace says before it ends (ShutdownCause in QEMU's run-state.json; 6 is the
+    /// guest's own power-off).
+    private static let trace = "qemu_system_shutdown_request reason="
+    private static let powerOff = "qemu_system_shutdown_request reason=6"
+
+    /// Opens vmm.log for appending, as the VMM's standard error, and marks the beginning of a run.
+    /// Makes console.log too, so that its bound can be kept from the first byte.
+    func openMessages(generation: Int) throws(Fault) -> Descriptor {
+        let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW
+        let guest = open(console.path, flags, 0o600)
+        guard guest >= 0 else { throw systemFault("open", console.path, errno) }
+        Descriptor(guest).close()
+        let number = open(messages.path, flags, 0o600)
+        guard number >= 0 else { throw systemFault("open", messages.path, errno) }
+        let file = Descriptor(number)
+        append(file, "\(Self.started) generation \(generation)\n")
+        return file
+    }
+
+    /// Writes a line of ours into vmm.log. Losing it is better than failing.
+    func note(_ text: String) {
+        let number = open(messages.path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW)
+        guard number >= 0 else { return }
+        append(Descriptor(number), Self.mark + text + "\n")
+    }
+
+    private func append(_ file: Descriptor, _ line: String) {
+        let bytes = Array(line.utf8)
+        _ = bytes.withUnsafeBytes { write(file.number, $0.baseAddress, $0.count) }
+    }
+
+    /// What the last run's log says of its end: a power-off by the guest, or nothing.
+    func exitReport() async -> VMMExit {
+        let text = (try? await onItsOwnThread { () throws(Fault) in messages.lastWords() }) ?? ""
+        return Self.exitReport(from: text)
+    }
+
+    /// As ``exitReport()``, from the log's last words.
+    static func exitReport(from text: String) -> VMMExit {
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: true)
+        if let start = lines.lastIndex(where: { $0.hasPrefix(started) }) {
+            lines.removeFirst(start + 1)
+        }
+        let poweredOff = lines.contains { $0.contains(powerOff) }
+        let words = lines.filter { !$0.contains(trace) }.joined(separator: "\n")
+        return VMMExit(cause: poweredOff ? .guestPoweredOff : .unknown, lastWords: words)
+    }
+
+    /// Removes what only a living VMM needs: sockets, memory file, scratch file. May be repeated.
+    func clean() async {
+        _ = try? await onItsOwnThread { () throws(Fault) in cleanNow() }
+    }
+
+    /// As ``clean()``; blocks.
+    func cleanNow() {
+        removeMemory()
+        for name in [Self.controlSocket, Self.agentSocket, Self.handlesFile] {
+            unlink("\(path)/\(name)")
+        }
+    }
+
+    /// Takes the memory file's name away at once and gives its pages back behind the caller's back:
+    /// freeing gigabytes takes long, and nobody waits for that.
+    private func removeMemory() {
+        let number = open(memoryPath, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        unlink(memoryPath)
+        guard number >= 0 else { return }
+        let file = Descriptor(number)
+        Task { try? await onItsOwnThread { () throws(Fault) in file.close() } }
+    }
+
+    /// Makes the memory file, sparse. Throws ``Reason/memoryFull`` when its file system cannot hold
+    /// it beside what other VMs were promised and have not touched yet.
+    func makeMemory(mebibytes: Int) throws(Fault) {
+        unlink(memoryPath)
+        let folder = DurableFile.directory(of: memoryPath)
+        try makeDirectory(folder)
+        let wanted = UInt64(mebibytes) << 20
+        let free = try HostFacts.free(folder).bytes
+        let promised = Self.promisedMemory(in: folder)
+        guard free >= promised, free - promised >= wanted else {
+            throw Fault(
+                .memoryFull,
+                "\(mebibytes) MiB do not fit in '\(folder)': \(free >> 20) MiB are free, "
+                    + "\(promised >> 20) MiB of them promised to other VMs",
+                metadata: ["path": folder]
+            )
+        }
+        let number = open(memoryPath, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard number >= 0 else { throw systemFault("create", memoryPath, errno) }
+        let file = Descriptor(number)
+        guard ftruncate(file.number, Int(wanted)) == 0 else {
+            let problem = errno
+            unlink(memoryPath)
+            throw systemFault("size", memoryPath, problem)
+        }
+    }
+
+    /// Bytes that the memory files in `folder` may still come to need.
+    private static func promisedMemory(in folder: String) -> UInt64 {
+        memoryFiles(in: folder).reduce(0) { sum, file in
+            var state = stat()
+            guard lstat(file.path, &state) == 0 else { return sum }
+            let missing = Int64(state.st_size) - Int64(state.st_blocks) * 512
+            return sum + UInt64(clamping: missing)
+        }
+    }
+
+    /// The memory files in `folder`, by VM.
+    static func memoryFiles(in folder: String) -> [(id: VMID, path: String)] {
+        names(in: folder).compactMap { name in
+            guard name.hasPrefix(memoryPrefix), name.hasSuffix(memorySuffix),
+                let id = VMID(name.dropFirst(memoryPrefix.count).dropLast(memorySuffix.count))
+            else { return nil }
+            return (id, "\(folder)/\(name)")
+        }
+    }
+}
+
+/// The names in a directory, sorted; none when it cannot be read.
+func names(in path: String) -> [String] {
+    guard let folder = opendir(path) else { return [] }
+    defer { closedir(folder) }
+    var found: [String] = []
+    while let entry = readdir(folder) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+            String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        if name != "." && name != ".." { found.append(name) }
+    }
+    return found.sorted()
+}

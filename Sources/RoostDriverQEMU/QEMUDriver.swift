@@ -1,0 +1,201 @@
+package import RoostDriver
+package import RoostLinux
+package import RoostModel
+internal import Synchronization
+
+/// Where a ``QEMUDriver`` works and what it uses. Paths are absolute.
+package struct QEMUSettings: Sendable {
+    /// The state directory; VMs live in its `vms/<id>`.
+    package var stateDirectory: String
+    /// Where guest memory files go: on tmpfs, and this state directory's alone, so that what lies
+    /// there and belongs to no VM is known to be left over. Made at the first start.
+    package var memoryDirectory: String
+    /// Directories to look for QEMU in, as in `PATH`.
+    package var searchPath: String
+    /// `auto` asks the probe; the others are taken as they are.
+    package var acceleration: AccelerationChoice
+
+    package init(
+        stateDirectory: String,
+        memoryDirectory: String,
+        searchPath: String = "/usr/local/bin:/usr/bin:/bin",
+        acceleration: AccelerationChoice = .auto
+    ) {
+        self.stateDirectory = stateDirectory
+        self.memoryDirectory = memoryDirectory
+        self.searchPath = searchPath
+        self.acceleration = acceleration
+    }
+}
+
+/// QEMU, one process a VM. The README has the picture.
+package final class QEMUDriver: Driver {
+    package let name = "qemu"
+    package let capabilities: Capabilities = [.pause, .guestAgent, .reset]
+
+    let settings: QEMUSettings
+    let probe: AccelerationProbe
+
+    private struct State {
+        var machines: [VMID: Machine] = [:]
+        var starting: Set<VMID> = []
+        var search: Task<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    /// Does nothing yet; VMMs of an earlier daemon are found at the first question.
+    package init(_ settings: QEMUSettings) {
+        self.settings = settings
+        probe = AccelerationProbe(
+            stateDirectory: settings.stateDirectory,
+            choice: settings.acceleration
+        )
+    }
+
+    package func acceleration() async -> Acceleration {
+        guard let path = emulatorPath() else {
+            return Acceleration(kind: "tcg", why: "QEMU is not installed")
+        }
+        return await probe.answer(emulator: path)
+    }
+
+    package func start(_ launch: VMLaunch) async throws(Fault) {
+        if let machine = await machine(launch.id) {
+            if machine.identity.isAlive { return }
+            // It has just died: its files are cleared away before new ones are made.
+            _ = await machine.exit.wait()
+        }
+        let isFirst = state.withLock { $0.starting.insert(launch.id).inserted }
+        guard isFirst else {
+            throw Fault(.storeConflict, "VM \(launch.id.short) is being started already")
+        }
+        defer { state.withLock { _ = $0.starting.remove(launch.id) } }
+        try await startMachine(launch)
+    }
+
+    package func inspect(_ id: VMID) async throws(Fault) -> VMMStatus? {
+        guard let machine = await machine(id) else { return nil }
+        let identity = machine.identity
+        let pid = identity.pid
+        let (isAlive, usage) = try await onItsOwnThread { () throws(Fault) in
+            (identity.isAlive, ProcessTable.usage(pid))
+        }
+        guard isAlive else { return nil }
+        return VMMStatus(
+            phase: machine.phase,
+            pid: pid,
+            generation: machine.generation,
+            cpuTime: usage?.cpu ?? .zero,
+            resident: usage?.resident ?? ByteCount(bytes: 0)
+        )
+    }
+
+    package func running() async throws(Fault) -> [VMID] {
+        await search()
+        return state.withLock { $0.machines.keys.sorted() }
+    }
+
+    /// As the contract says. A cancelled caller gets ``VMMExit/Cause/unknown`` at once.
+    package func waitForExit(_ id: VMID) async -> VMMExit {
+        if let machine = await machine(id) {
+            if let exit = await machine.exit.wait() { return exit }
+            return VMMExit(cause: .unknown, lastWords: "")
+        }
+        return await folder(id).exitReport()
+    }
+
+    package func powerButton(_ id: VMID) async throws(Fault) {
+        try await existing(id).command("system_powerdown")
+    }
+
+    package func reset(_ id: VMID) async throws(Fault) {
+        try await existing(id).command("system_reset")
+    }
+
+    package func kill(_ id: VMID) async throws(Fault) {
+        guard let machine = await machine(id) else { return }
+        try await machine.kill()
+    }
+
+    package func pause(_ id: VMID) async throws(Fault) {
+        try await existing(id).command("stop")
+    }
+
+    package func resume(_ id: VMID) async throws(Fault) {
+        try await existing(id).command("cont")
+    }
+
+    package func guestChannel(_ id: VMID) async throws(Fault) -> any ByteStream {
+        let machine = try await existing(id)
+        do throws(Fault) {
+            return try await machine.agentStream()
+        } catch {
+            throw Fault(
+                .guestUnreachable,
+                "the agent's port of VM \(id.short) cannot be reached",
+                metadata: ["vm": id.description],
+                cause: error
+            )
+        }
+    }
+
+    /// The VMM of a VM, if it has one; VMMs of an earlier daemon are found first.
+    private func machine(_ id: VMID) async -> Machine? {
+        await search()
+        return state.withLock { $0.machines[id] }
+    }
+
+    private func existing(_ id: VMID) async throws(Fault) -> Machine {
+        if let machine = await machine(id) { return machine }
+        throw Fault(
+            .wrongState,
+            "VM \(id.short) has no running process",
+            metadata: ["vm": id.description]
+        )
+    }
+
+    func folder(_ id: VMID) -> MachineFolder {
+        MachineFolder(
+            id: id,
+            path: "\(settings.stateDirectory)/vms/\(id)",
+            memoryDirectory: settings.memoryDirectory
+        )
+    }
+
+    /// Where QEMU is; `nil` when it is not installed.
+    func emulatorPath() -> String? {
+        ProcessSpawner.resolve("qemu-system-x86_64", searchPath: settings.searchPath)
+    }
+
+    /// Registers and watches a VMM.
+    func adopt(_ machine: Machine) {
+        state.withLock { $0.machines[machine.id] = machine }
+        machine.watch { [weak self] ended in
+            self?.state.withLock { state in
+                if state.machines[ended.id] === ended { state.machines[ended.id] = nil }
+            }
+        }
+    }
+
+    /// Lets go of a VMM without ending it, as a daemon does that stops: connections are closed, the
+    /// guest runs on, and the next driver finds it.
+    package func abandon(_ id: VMID) async {
+        let machine = state.withLock { $0.machines.removeValue(forKey: id) }
+        await machine?.letGo()
+    }
+
+    /// Looks for VMMs that an earlier daemon started, once: the state directory's lock sees to it
+    /// that nobody else starts any later.
+    private func search() async {
+        let task = state.withLock { state in
+            if let search = state.search { return search }
+            let search = Task { await self.adoptEarlierMachines() }
+            state.search = search
+            return search
+        }
+        await task.value
+    }
+}
+
+extension SocketStream: ByteStream {}

@@ -1,0 +1,180 @@
+package import RoostModel
+
+/// VM directories that exist on a ``SimulatedDisk`` only, with the promises of ``VMFiles``.
+package struct SimulatedFiles: VMFiles {
+    /// What is called, for whoever makes a call slow or fail.
+    package enum Call: String, CaseIterable, Sendable {
+        case prepare
+        case growRootDisk
+        case launch
+        case discard
+        case restore
+        case purge
+        case inventory
+    }
+
+    /// How long a call takes; asked at each point where a crash may fall.
+    package typealias Latency = @Sendable (Call) -> Duration
+    /// The fault of a call, or `nil` to let it be.
+    package typealias Failing = @Sendable (Call) -> Fault?
+
+    private let disk: SimulatedDisk
+    private let clock: any Clock<Duration>
+    private let latency: Latency
+    private let failing: Failing
+
+    package init(
+        disk: SimulatedDisk,
+        clock: any Clock<Duration>,
+        latency: @escaping Latency = { _ in .zero },
+        failing: @escaping Failing = { _ in nil }
+    ) {
+        self.disk = disk
+        self.clock = clock
+        self.latency = latency
+        self.failing = failing
+    }
+
+    package func prepare(_ id: VMID, spec: VMSpec) async throws(Fault) {
+        await pause(.prepare)
+        guard disk.content.live[id] == nil else { return }
+        _ = disk.change { $0.staged.insert(id) }
+        await pause(.prepare)
+        if let fault = failing(.prepare) {
+            _ = disk.change { $0.staged.remove(id) }
+            throw fault
+        }
+        disk.change { content in
+            content.staged.remove(id)
+            content.live[id] = SimulatedDisk.Directory(
+                image: spec.image,
+                rootDiskGiB: spec.rootDiskGiB
+            )
+        }
+        await pause(.prepare)
+    }
+
+    package func growRootDisk(_ id: VMID, toGiB gibibytes: Int) async throws(Fault) {
+        try await enter(.growRootDisk)
+        let isThere = disk.change { content in
+            guard var directory = content.live[id] else { return false }
+            directory.rootDiskGiB = max(directory.rootDiskGiB, gibibytes)
+            content.live[id] = directory
+            return true
+        }
+        guard isThere else { throw incomplete(id) }
+    }
+
+    package func launch(
+        _ id: VMID,
+        name: String,
+        spec: VMSpec,
+        generation: Int
+    ) async throws(Fault) -> VMPaths {
+        try await enter(.launch)
+        guard disk.content.live[id] != nil else { throw incomplete(id) }
+        let directory = "/simulated/vms/\(id)"
+        return VMPaths(
+            directory: directory,
+            kernel: "/simulated/kernels/\(spec.kernel)/vmlinuz",
+            initramfs: "/simulated/kernels/\(spec.kernel)/initramfs",
+            modules: nil,
+            rootDisk: "\(directory)/root.qcow2",
+            memoryDirectory: "/simulated/memory"
+        )
+    }
+
+    package func discard(_ id: VMID) async throws(Fault) {
+        try await enter(.discard)
+        disk.change { content in
+            if let directory = content.live.removeValue(forKey: id) {
+                content.trashed[id] = directory
+            }
+        }
+        await pause(.discard)
+    }
+
+    package func restore(_ id: VMID) async throws(Fault) {
+        try await enter(.restore)
+        let isThere = disk.change { content in
+            if content.live[id] != nil { return true }
+            guard let directory = content.trashed.removeValue(forKey: id) else { return false }
+            content.live[id] = directory
+            return true
+        }
+        guard isThere else {
+            throw Fault(
+                .vmNotFound,
+                "VM \(id.short) is neither in place nor in the trash",
+                metadata: ["vm": "\(id)"]
+            )
+        }
+        await pause(.restore)
+    }
+
+    package func purge(_ id: VMID) async throws(Fault) {
+        try await enter(.purge)
+        disk.change { content in
+            content.live[id] = nil
+            content.trashed[id] = nil
+            content.staged.remove(id)
+        }
+        disk.forgetLogs(of: id)
+        await pause(.purge)
+    }
+
+    package func place(_ id: VMID) async throws(Fault) -> DisksPlace {
+        try await enter(.inventory)
+        let content = disk.content
+        if content.live[id] != nil { return .live }
+        return content.trashed[id] != nil ? .trashed : .missing
+    }
+
+    package func inventory() async throws(Fault) -> FileInventory {
+        try await enter(.inventory)
+        let content = disk.content
+        return FileInventory(
+            live: content.live.keys.sorted(),
+            trashed: content.trashed.keys.sorted(),
+            strange: content.staged.sorted().map { ".staged-\($0)" }
+        )
+    }
+
+    package func readLog(
+        _ id: VMID,
+        _ source: LogSource,
+        from offset: UInt64,
+        follow: Bool
+    ) async throws(Fault) -> LogChunk {
+        while true {
+            let log = source == .console ? disk.console(of: id) : SimulatedDisk.Log()
+            let skipped = min(max(Int(clamping: offset) - log.start, 0), log.bytes.count)
+            let bytes = Array(log.bytes[skipped...])
+            if !bytes.isEmpty || !follow || Task.isCancelled {
+                let end = UInt64(log.start + log.bytes.count)
+                return LogChunk(bytes: bytes, nextOffset: end, isEnd: true)
+            }
+            try? await clock.sleep(for: .milliseconds(200))
+        }
+    }
+
+    private func enter(_ call: Call) async throws(Fault) {
+        await pause(call)
+        if let fault = failing(call) { throw fault }
+    }
+
+    private func pause(_ call: Call) async {
+        let duration = latency(call)
+        guard duration > .zero else { return }
+        // Cancelled: what was begun is done all the same, only sooner.
+        try? await clock.sleep(for: duration)
+    }
+
+    private func incomplete(_ id: VMID) -> Fault {
+        Fault(
+            .stateUnreadable,
+            "VM \(id.short) has no complete directory",
+            metadata: ["path": "/simulated/vms/\(id)"]
+        )
+    }
+}

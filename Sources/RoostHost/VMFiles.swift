@@ -1,0 +1,100 @@
+package import RoostModel
+
+/// The directories of VMs on this node: made, found, moved to the trash, purged.
+///
+/// `vms/<id>/` exists exactly while the node holds the VM; `trash/<id>/` while it can be undeleted.
+/// A directory appears complete (staged, fsynced, renamed) or not at all. All calls may be repeated.
+package protocol VMFiles: Sendable {
+    /// Makes the VM's directory with its root disk over the image. Does nothing if it exists.
+    func prepare(_ id: VMID, spec: VMSpec) async throws(Fault)
+    /// Makes the root disk's virtual size at least `gibibytes`. Never shrinks.
+    func growRootDisk(_ id: VMID, toGiB gibibytes: Int) async throws(Fault)
+    /// The paths a driver needs. Throws ``Reason/stateUnreadable`` when the directory is incomplete.
+    func launch(
+        _ id: VMID,
+        name: String,
+        spec: VMSpec,
+        generation: Int
+    ) async throws(Fault) -> VMPaths
+    /// Moves the directory to the trash. A missing one is fine.
+    func discard(_ id: VMID) async throws(Fault)
+    /// Moves it back. Throws ``Reason/vmNotFound`` when it is in neither place.
+    func restore(_ id: VMID) async throws(Fault)
+    /// Removes every byte of the VM, in the trash or not. Missing is fine.
+    func purge(_ id: VMID) async throws(Fault)
+    /// Where one VM's directory is: as cheap with a thousand VMs as with one.
+    func place(_ id: VMID) async throws(Fault) -> DisksPlace
+    /// The VMs that have a directory, and those in the trash.
+    func inventory() async throws(Fault) -> FileInventory
+    /// Bytes of a log from `offset`; waits for more when `follow` and there is nothing yet.
+    func readLog(
+        _ id: VMID,
+        _ source: LogSource,
+        from offset: UInt64,
+        follow: Bool
+    )
+        async throws(Fault) -> LogChunk
+}
+
+/// Where a VM's parts are.
+package struct VMPaths: Sendable, Hashable {
+    package var directory: String
+    package var kernel: String
+    package var initramfs: String
+    package var modules: String?
+    package var rootDisk: String
+    package var memoryDirectory: String
+
+    package init(
+        directory: String,
+        kernel: String,
+        initramfs: String,
+        modules: String?,
+        rootDisk: String,
+        memoryDirectory: String
+    ) {
+        self.directory = directory
+        self.kernel = kernel
+        self.initramfs = initramfs
+        self.modules = modules
+        self.rootDisk = rootDisk
+        self.memoryDirectory = memoryDirectory
+    }
+}
+
+/// What is on disk, by VM. Each list is sorted.
+package struct FileInventory: Sendable, Hashable {
+    package var live: [VMID]
+    package var trashed: [VMID]
+    /// Entries that are no VM's: shown by doctor, never deleted.
+    package var strange: [String]
+
+    package init(live: [VMID], trashed: [VMID], strange: [String]) {
+        self.live = live
+        self.trashed = trashed
+        self.strange = strange
+    }
+}
+
+/// Which of a VM's logs.
+package enum LogSource: String, CaseIterable, Sendable, Codable {
+    /// What the guest's kernel and console said.
+    case console
+    /// What the VMM itself said.
+    case vmm
+}
+
+/// A piece of a log.
+package struct LogChunk: Sendable, Hashable {
+    package var bytes: [UInt8]
+    /// Where the next piece begins. Larger than asked for when rotation dropped older bytes.
+    package var nextOffset: UInt64
+    /// Whether there is nothing after it now.
+    package var isEnd: Bool
+
+    package init(bytes: [UInt8], nextOffset: UInt64, isEnd: Bool) {
+        self.bytes = bytes
+        self.nextOffset = nextOffset
+        self.isEnd = isEnd
+    }
+}

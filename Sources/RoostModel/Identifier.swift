@@ -1,0 +1,81 @@
+/// A typed identifier: 128 random bits, written as 32 lowercase hexadecimal digits.
+///
+/// The phantom `Subject` makes passing a node's identifier where a VM's is
+/// wanted a compile error. An identifier is an address, not a secret.
+package struct Identifier<Subject>: Hashable, Sendable {
+    // Two halves, since a stored UInt128 is aligned to 16 bytes, and async code that carries such
+    // values crashed (Swift 6.3.1: tasks resumed at address 0).
+    private let high: UInt64
+    private let low: UInt64
+
+    /// The identifier's bits, most significant first.
+    package var bits: UInt128 { UInt128(high) << 64 | UInt128(low) }
+
+    /// Wraps `bits` that were stored or sent.
+    package init(bits: UInt128) {
+        high = UInt64(truncatingIfNeeded: bits >> 64)
+        low = UInt64(truncatingIfNeeded: bits)
+    }
+
+    /// Draws an identifier from `generator`.
+    ///
+    /// There is no default generator: a caller that wants chance says so, and a
+    /// simulation passes its seeded one.
+    package init(using generator: inout some RandomNumberGenerator) {
+        self.init(bits: UInt128.random(in: .min ... .max, using: &generator))
+    }
+
+    /// Reads 32 lowercase hexadecimal digits; `nil` for anything else.
+    package init?(_ text: some StringProtocol) {
+        guard text.utf8.count == 32, let bits = UInt128(text, radix: 16),
+            !text.contains(where: { $0.isUppercase || $0 == "+" || $0 == "-" })
+        else { return nil }
+        self.init(bits: bits)
+    }
+}
+
+extension Identifier: Comparable {
+    /// Orders by the bits, so that ties are broken the same way everywhere.
+    package static func < (left: Self, right: Self) -> Bool { left.bits < right.bits }
+}
+
+extension Identifier: CustomStringConvertible {
+    /// The identifier as 32 lowercase hexadecimal digits.
+    package var description: String {
+        let digits = String(bits, radix: 16)
+        return String(repeating: "0", count: 32 - digits.count) + digits
+    }
+
+    /// The first 12 digits, for people.
+    package var short: String { String(description.prefix(12)) }
+}
+
+extension Identifier: Codable {
+    package init(from decoder: any Decoder) throws {
+        let text = try decoder.singleValueContainer().decode(String.self)
+        guard let value = Self(text) else {
+            throw DecodingError.dataCorrupted(
+                .init(
+                    codingPath: decoder.codingPath,
+                    debugDescription: "not an identifier: \(text)"
+                )
+            )
+        }
+        self = value
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(description)
+    }
+}
+
+/// The subject of a ``VMID``. Never instantiated.
+package enum VMSubject {}
+/// The subject of a ``NodeID``. Never instantiated.
+package enum NodeSubject {}
+
+/// Names one VM for its whole life, across moves and restarts.
+package typealias VMID = Identifier<VMSubject>
+/// Names one node. A node that is wiped and rejoins gets a new one.
+package typealias NodeID = Identifier<NodeSubject>

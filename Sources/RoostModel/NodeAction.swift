@@ -1,0 +1,47 @@
+/// What a node does to bring a VM to its assignment. Each is idempotent but for `reboot` and
+/// `restart`, which the op id makes so.
+package enum NodeAction: Sendable, Hashable, Codable {
+    /// Make the disks; do not start.
+    case provision
+    /// Provision if needed, then run (or resume, when paused).
+    case start
+    /// Shut down through the guest, and kill after `graceSeconds`; 0 kills at once.
+    case stop(graceSeconds: Int)
+    /// Stop as above and start again, under one turn of the VM's queue.
+    case restart(graceSeconds: Int)
+    case reboot
+    case pause
+    case resume
+    /// Kill if it runs, release everything, and put the disks in the trash.
+    case discard
+    /// Bring the disks back from the trash.
+    case restore
+    /// Kill if it runs, and remove every byte.
+    case purge
+}
+
+extension NodeAction {
+    /// The action without its numbers, for logs and journals.
+    package var name: String {
+        switch self {
+        case .provision: "provision"
+        case .start: "start"
+        case .stop: "stop"
+        case .restart: "restart"
+        case .reboot: "reboot"
+        case .pause: "pause"
+        case .resume: "resume"
+        case .discard: "discard"
+        case .restore: "restore"
+        case .purge: "purge"
+        }
+    }
+
+    /// Whether doing it twice differs from doing it once, so that only the journal makes it exact.
+    package var isOneShot: Bool {
+        switch self {
+        case .restart, .reboot: true
+        case .provision, .start, .stop, .pause, .resume, .discard, .restore, .purge: false
+        }
+    }
+}

@@ -1,0 +1,302 @@
+package import RoostDriver
+import RoostGuestWire
+package import RoostLink
+package import RoostModel
+package import RoostOperations
+import Synchronization
+
+/// Who speaks with the guests of one node: one connection to each, made when it is first needed.
+///
+/// A connection ends with its VMM, its guest's misbehaviour, or ``drop(_:)``; the next caller makes
+/// a new one. Commands in the guest outlive connections: their sessions are attached to again.
+package final class GuestSessions: GuestLinks, GuestAccess {
+    /// How long a guest that runs may take to answer a new connection.
+    package static let greeting = Duration.seconds(20)
+
+    private let driver: any Driver
+    private let surroundings: Surroundings
+    private let spawner: Spawner
+    private let connections = Mutex<[VMID: GuestConnection]>([:])
+    /// One caller at a time connects to a guest; the others find its connection.
+    private let connecting = KeyedQueue<VMID>()
+
+    package init(driver: any Driver, surroundings: Surroundings, spawner: Spawner) {
+        self.driver = driver
+        self.surroundings = surroundings
+        self.spawner = spawner
+    }
+
+    package func awaitReady(_ vm: VMID) async throws(Fault) {
+        _ = try await connection(vm)
+    }
+
+    package func shutDown(_ vm: VMID) async throws(Fault) {
+        let connection = try await answering(vm)
+        // The agent's own bound on asking processes to end; the caller's grace is the outer one.
+        try await connection.shutdown(reboot: false, graceMilliseconds: 5_000)
+    }
+
+    package func drop(_ vm: VMID) async {
+        let old = connections.withLock { $0.removeValue(forKey: vm) }
+        await old?.close()
+    }
+
+    package func exec(
+        _ vm: VMID,
+        _ request: RoostLink.ExecRequest
+    ) async throws(Fault) -> any ExecSession {
+        let connection = try await answering(vm)
+        if request.attachOnly {
+            let session = try await connection.attach(
+                request.session.bytes,
+                from: 0,
+                killOnDetach: request.killOnDetach
+            )
+            return AttachedSession(session)
+        }
+        var asked = RoostGuestWire.ExecRequest(
+            session: request.session.bytes,
+            arguments: request.arguments
+        )
+        asked.environment = request.environment
+        asked.directory = request.workingDirectory
+        asked.user = request.user
+        asked.timeoutMilliseconds = UInt64(max(request.timeoutSeconds ?? 0, 0)) * 1000
+        asked.terminal = try request.terminal.map { size throws(Fault) in try wireSize(size) }
+        asked.hasInput = request.hasInput
+        asked.onDetach = request.killOnDetach ? .kill : .drop
+        return AttachedSession(try await connection.exec(asked))
+    }
+
+    package func copy(
+        _ vm: VMID,
+        _ request: CopyRequest
+    ) async throws(Fault) -> any CopySession {
+        let connection = try await answering(vm)
+        switch request.kind {
+        case .stat:
+            return FoundPath(facts: try await connection.facts(request.path))
+        case .readFile:
+            return OutgoingCopy(try await connection.readFile(request.path))
+        case .readTree:
+            return OutgoingCopy(try connection.tarOut(request.path, contentsOnly: false))
+        case .writeFile:
+            let file = WriteFileRequest(
+                path: request.path,
+                mode: UInt32(clamping: request.mode),
+                uid: UInt32(clamping: request.uid),
+                gid: UInt32(clamping: request.gid),
+                size: request.size.map { UInt64(clamping: $0) }
+            )
+            return IncomingCopy(try connection.writeFile(file))
+        case .writeTree:
+            return IncomingCopy(try connection.tarIn(request.path, ownersFromArchive: true))
+        }
+    }
+
+    package func status(_ vm: VMID) async throws(Fault) -> GuestStatus {
+        let connection = try await answering(vm)
+        let stats = try await connection.stats()
+        let ports = try await connection.ports()
+        let hello = try await connection.ready()
+        return GuestStatus(
+            uptime: .milliseconds(Int64(clamping: stats.uptimeMilliseconds)),
+            memoryTotal: ByteCount(bytes: stats.memoryTotalBytes),
+            memoryAvailable: ByteCount(bytes: stats.memoryAvailableBytes),
+            processes: Int(stats.processes),
+            agentVersion: sanitized(hello.software),
+            listening: ports.map { port in
+                RoostLink.ListeningPort(
+                    port: Int(port.port),
+                    transport: port.transport == .tcp ? .tcp : .udp,
+                    address: addressText(port.address)
+                )
+            }
+        )
+    }
+
+    /// Sets the clocks of all connected guests by the host's: after the host has slept.
+    package func stepClocks() async {
+        let open = connections.withLock { table in table.sorted { $0.key < $1.key } }
+        for (_, connection) in open {
+            // A guest that cannot be told sets its clock at its next connection.
+            try? await connection.setClock(surroundings.wall.now())
+        }
+    }
+
+    /// How many connections are open.
+    package var count: Int { connections.withLock { $0.count } }
+
+    /// A connection to a guest that is expected to answer now.
+    private func answering(_ vm: VMID) async throws(Fault) -> GuestConnection {
+        guard driver.capabilities.contains(.guestAgent) else {
+            throw Fault(.unsupported, "VMs of the \(driver.name) driver have no guest to enter")
+        }
+        return try await within(
+            Self.greeting,
+            on: surroundings.clock,
+            onTimeout: Fault(
+                .guestUnreachable,
+                "the guest's agent did not answer within \(Self.greeting)",
+                metadata: ["vm": vm.short]
+            )
+        ) { () async throws(Fault) in try await self.connection(vm) }
+    }
+
+    private func connection(_ vm: VMID) async throws(Fault) -> GuestConnection {
+        if let known = connections.withLock({ $0[vm] }) { return known }
+        return try await connecting.withTurn(vm) { () async throws(Fault) in
+            if let known = self.connections.withLock({ $0[vm] }) { return known }
+            let stream = try await self.driver.guestChannel(vm)
+            let fresh = GuestConnection(
+                over: stream,
+                nonce: self.surroundings.entropy.next(),
+                now: self.surroundings.wall.now(),
+                vm: vm.short
+            )
+            self.spawner.spawn {
+                await fresh.run()
+                self.forget(fresh, of: vm)
+            }
+            do throws(Fault) {
+                _ = try await fresh.ready()
+            } catch {
+                await fresh.close()
+                throw error
+            }
+            self.connections.withLock { $0[vm] = fresh }
+            // It may have ended before it was known.
+            if fresh.hasFailed { self.forget(fresh, of: vm) }
+            return fresh
+        }
+    }
+
+    private func forget(_ ended: GuestConnection, of vm: VMID) {
+        connections.withLock { table in
+            if table[vm] === ended { table[vm] = nil }
+        }
+    }
+}
+
+/// ``ExecSession`` over a session in a guest.
+private struct AttachedSession: ExecSession {
+    private let session: GuestSession
+
+    init(_ session: GuestSession) { self.session = session }
+
+    func send(_ input: ExecInput) async throws(Fault) {
+        switch input {
+        case .input(let bytes): try await session.write(bytes)
+        case .endOfInput: try session.endInput()
+        case .resize(let size): try session.resize(try wireSize(size))
+        case .signal(let number):
+            guard let number = UInt8(exactly: number), (1...64).contains(number) else {
+                throw .invalid("signal", "\(number) is outside 1 … 64")
+            }
+            try session.signal(number)
+        }
+    }
+
+    func next() async throws(Fault) -> ExecOutput? {
+        switch try await session.next() {
+        case .stdout(let bytes): return .output(bytes)
+        case .stderr(let bytes): return .errorOutput(bytes)
+        case .exited(let status):
+            switch status.cause {
+            case _ where status.timedOut:
+                // As timeout(1) says it.
+                return .exited(code: 124)
+            case .code(let code): return .exited(code: Int32(code))
+            case .signal(let number): return .killed(signal: Int32(number))
+            case .unknown:
+                throw Fault(.guestUnreachable, "the command ended and its status was lost")
+            }
+        case nil: return nil
+        }
+    }
+
+    func close() async { session.detach() }
+}
+
+extension GuestPath {
+    fileprivate init(_ facts: FileFacts) {
+        self.init(
+            isDirectory: facts.mode & 0o170000 == 0o040000,
+            mode: Int(facts.mode & 0o7777),
+            size: Int64(clamping: facts.size)
+        )
+    }
+}
+
+/// What a path is, and no bytes.
+private struct FoundPath: CopySession {
+    let facts: FileFacts?
+
+    func information() async throws(Fault) -> GuestPath? { facts.map(GuestPath.init) }
+    func read() async throws(Fault) -> [UInt8] { [] }
+    func write(_ bytes: [UInt8]) async throws(Fault) {
+        throw Fault(.bug, "writing to a look at a path")
+    }
+    func finish() async throws(Fault) {}
+    func close() async {}
+}
+
+/// Bytes out of a guest.
+private struct OutgoingCopy: CopySession {
+    private let reader: GuestReader
+
+    init(_ reader: GuestReader) { self.reader = reader }
+
+    func information() async throws(Fault) -> GuestPath? { reader.facts.map(GuestPath.init) }
+
+    func read() async throws(Fault) -> [UInt8] { try await reader.next() ?? [] }
+
+    func write(_ bytes: [UInt8]) async throws(Fault) {
+        throw Fault(.bug, "writing to a copy that reads")
+    }
+
+    func finish() async throws(Fault) {}
+
+    func close() async { reader.cancel() }
+}
+
+/// Bytes into a guest.
+private struct IncomingCopy: CopySession {
+    private let writer: GuestWriter
+
+    init(_ writer: GuestWriter) { self.writer = writer }
+
+    func information() async throws(Fault) -> GuestPath? { nil }
+
+    func read() async throws(Fault) -> [UInt8] {
+        throw Fault(.bug, "reading from a copy that writes")
+    }
+
+    func write(_ bytes: [UInt8]) async throws(Fault) { try await writer.write(bytes) }
+
+    func finish() async throws(Fault) { _ = try await writer.finish() }
+
+    func close() async { writer.cancel() }
+}
+
+extension OperationID {
+    /// Most significant byte first.
+    fileprivate var bytes: [UInt8] {
+        (0..<16).map { UInt8(truncatingIfNeeded: bits >> UInt128(120 - 8 * $0)) }
+    }
+}
+
+private func wireSize(_ size: RoostLink.TerminalSize) throws(Fault) -> RoostGuestWire.TerminalSize {
+    guard let rows = UInt16(exactly: size.rows), let columns = UInt16(exactly: size.columns) else {
+        throw .invalid("terminal", "\(size.rows) × \(size.columns) is not a terminal's size")
+    }
+    return RoostGuestWire.TerminalSize(rows: rows, columns: columns)
+}
+
+/// An IPv4 address in dots, anything else in hexadecimal groups.
+private func addressText(_ bytes: [UInt8]) -> String {
+    if bytes.count == 4 { return bytes.map(String.init).joined(separator: ".") }
+    return stride(from: 0, to: bytes.count - 1, by: 2)
+        .map { String(UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]), radix: 16) }
+        .joined(separator: ":")
+}

@@ -1,0 +1,193 @@
+import Logging
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostOperations
+import RoostReconciler
+import RoostStore
+import Synchronization
+
+/// What the node writes down around each turn: that it was begun, and how it ended.
+extension NodeVMs {
+    /// A row of the journal.
+    ///
+    /// - Throws: ``Reason/nodeUnreachable``: without its journal a node cannot say what was done, so
+    ///   that whoever asked must ask again.
+    func remembered<R: Row>(_ type: R.Type, _ key: String) async throws(Fault) -> R? {
+        do throws(Fault) {
+            return try await parts.store.get(type, key)?.row
+        } catch {
+            throw Fault(
+                .nodeUnreachable,
+                "the node cannot read its journal",
+                metadata: ["op": ""],
+                cause: error
+            )
+        }
+    }
+
+    /// Makes the assignment durable before anything is done.
+    func begin(_ delta: AssignmentDelta, former: VMAssignment?) async throws(Fault) {
+        if parts.failpoints.skips(.journal) { return }
+        try await write(
+            AssignmentRow(
+                assignment: delta.vm,
+                epoch: delta.epoch,
+                unfinished: delta,
+                former: former
+            )
+        )
+    }
+
+    /// What to answer when nothing was begun: the fault, once it is written down, so that a late
+    /// repeat of the call is not carried out after all. Until it is, whoever asked must ask again.
+    func refused(_ delta: AssignmentDelta, _ fault: Fault) async -> Fault {
+        if fault.reason == .nodeUnreachable { return fault }
+        let result = ResultRow(
+            operation: delta.operation,
+            vm: delta.vm.id,
+            report: nil,
+            fault: RecordedFault(fault)
+        )
+        do throws(Fault) {
+            try await commit { $0.put(result) }
+            return fault
+        } catch {
+            return Fault(
+                .nodeUnreachable,
+                "the node cannot write its journal: \(error.message)",
+                metadata: ["op": delta.operation.description],
+                cause: error
+            )
+        }
+    }
+
+    /// Writes an assignment. After a throw it is not written.
+    func write(_ row: AssignmentRow) async throws(Fault) {
+        do throws(Fault) {
+            try await commit { $0.put(row) }
+        } catch {
+            guard error.outcomeIsUnknown else { throw error }
+            // Written or not: what is there is what a restart would go on with.
+            let found = try await remembered(AssignmentRow.self, row.key)
+            guard found == row else { throw error }
+        }
+    }
+
+    /// Writes down how the turn ended, and says so. Tries until it is written: work without a record
+    /// would be done again, and whoever asked would be told of a failure that did not happen.
+    func end(
+        _ delta: AssignmentDelta,
+        former: VMAssignment?,
+        fault: Fault?
+    ) async throws(Fault) -> VMReport {
+        var pause = Duration.milliseconds(20)
+        while true {
+            let written: ResultRow
+            do throws(Fault) {
+                written = try await record(delta, former: former, fault: fault)
+            } catch {
+                parts.log.warning(
+                    "could not write down how a turn ended; trying again",
+                    metadata: ["op_id": "\(delta.operation)", "fault": "\(error)"]
+                )
+                guard !Task.isCancelled else {
+                    throw Fault(.nodeUnreachable, "the node is going down", metadata: ["op": ""])
+                }
+                try? await parts.surroundings.clock.sleep(for: pause)
+                pause = min(pause * 2, .seconds(2))
+                continue
+            }
+            return try written.replay()
+        }
+    }
+
+    private func record(
+        _ delta: AssignmentDelta,
+        former: VMAssignment?,
+        fault: Fault?
+    ) async throws(Fault) -> ResultRow {
+        let id = delta.vm.id
+        try await parts.failpoints.pass(.beforeRecord)
+        var fault = fault
+        if fault != nil, try await holds(delta.action, for: id) { fault = nil }
+        if fault != nil, !parts.failpoints.skips(.backOut) {
+            try await backOut(delta, to: former)
+        }
+        let seen = try await look(id)
+        if fault == nil { ends.withLock { $0[id] = nil } }
+        var kept = fault == nil ? delta.vm : former
+        // What could not be undone stays true: a former wish to run is over once it was killed.
+        if fault != nil, seen.vmm == .absent, kept != nil, delta.action.stops {
+            kept?.desired = .stopped
+        }
+        let isGone = delta.action == .purge && fault == nil
+        let report =
+            isGone ? VMReport(id: id, state: .deleted, reason: "purged") : report(kept, seen)
+        let result = ResultRow(
+            operation: delta.operation,
+            vm: id,
+            report: fault == nil ? report : nil,
+            fault: fault.map(RecordedFault.init)
+        )
+        try await commit { batch in
+            // A VM that never came into being leaves no assignment; its disks were taken back.
+            if !isGone, let kept {
+                batch.put(
+                    AssignmentRow(
+                        assignment: kept,
+                        epoch: delta.epoch,
+                        unfinished: nil,
+                        former: nil
+                    )
+                )
+            } else {
+                batch.delete(AssignmentRow.self, id.description)
+            }
+            if !parts.failpoints.skips(.result) { batch.put(result) }
+        }
+        try await parts.failpoints.pass(.afterRecord)
+        return result
+    }
+
+    /// Whether what was asked is so, whatever went wrong on the way: then it did not fail.
+    private func holds(_ action: NodeAction, for id: VMID) async throws(Fault) -> Bool {
+        guard !action.isOneShot else { return false }
+        let seen = try await look(id)
+        do throws(Fault) { return try plan(action, for: seen).isEmpty } catch { return false }
+    }
+
+    /// Brings the VM to where `former` had it, whatever an undo left: an inverse may have failed, and
+    /// after a crash nobody knows which steps there are to take back.
+    private func backOut(_ delta: AssignmentDelta, to former: VMAssignment?) async throws(Fault) {
+        let seen = try await look(delta.vm.id)
+        for action in retreat(delta.action, former, seen) {
+            for step in try plan(action, for: seen) {
+                try await act(step, on: delta.vm, preemption: Signal())
+            }
+        }
+    }
+
+    private func retreat(
+        _ action: NodeAction,
+        _ former: VMAssignment?,
+        _ seen: VMObservation
+    ) -> [NodeAction] {
+        switch (former?.desired, seen.vmm) {
+        case (nil, _): [.purge]
+        case (.running, .paused): [.resume]
+        case (.paused, .running): [.pause]
+        case (.stopped, .running), (.stopped, .paused): [.stop(graceSeconds: 0)]
+        case (_, .absent) where action == .restore: [.discard]
+        case (_, .absent) where action == .discard && seen.disks == .trashed: [.restore]
+        default: []
+        }
+    }
+
+    func commit(_ fill: (inout Batch) -> Void) async throws(Fault) {
+        var batch = Batch()
+        fill(&batch)
+        try await parts.store.commit(batch)
+    }
+}

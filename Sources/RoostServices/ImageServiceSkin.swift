@@ -1,0 +1,170 @@
+package import GRPCCore
+package import RoostAPI
+package import RoostControl
+package import RoostHost
+import RoostModel
+import RoostStore
+import SwiftProtobuf
+
+/// `roost.image.v1.ImageService` over the node's catalogue.
+package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtocol {
+    private let catalogue: any CatalogueEditor
+    private let vms: VMService
+
+    package init(_ catalogue: any CatalogueEditor, _ vms: VMService) {
+        self.catalogue = catalogue
+        self.vms = vms
+    }
+
+    package func listImages(
+        request: Roost_Image_V1_ListImagesRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_ListImagesResponse {
+        let defaults = try await catalogue.defaults()
+        let images = try await catalogue.images()
+        return .with { $0.images = images.map { message($0, defaults) } }
+    }
+
+    package func getImage(
+        request: Roost_Image_V1_GetImageRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_Image {
+        message(try await catalogue.image(request.reference), try await catalogue.defaults())
+    }
+
+    package func importImage(
+        request: Roost_Image_V1_ImportImageRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_Image {
+        try check(name: request.name, path: request.path)
+        let kind: ImportKind
+        switch request.source {
+        case .unspecified: kind = .detect
+        case .directory: kind = .directory
+        case .tar: kind = .tar
+        case .oci, .disk:
+            throw Fault(
+                .unsupported,
+                "importing \(request.source) is not built yet; use a tar or a directory"
+            )
+        case .UNRECOGNIZED(let number): throw Fault.invalid("source", "\(number) is no source")
+        }
+        let entry = try await catalogue.importImage(request.name, from: request.path, kind: kind)
+        if request.setDefault {
+            _ = try await catalogue.setDefault(image: entry.digest, kernel: nil)
+        }
+        return message(entry, try await catalogue.defaults())
+    }
+
+    package func deleteImage(
+        request: Roost_Image_V1_DeleteImageRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_DeleteImageResponse {
+        let inUse = try await digests { $0.image }
+        let entry = try await catalogue.removeImage(request.reference, inUse: inUse)
+        let defaults = try await catalogue.defaults()
+        return .with { $0.image = message(entry, defaults) }
+    }
+
+    package func listKernels(
+        request: Roost_Image_V1_ListKernelsRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_ListKernelsResponse {
+        let defaults = try await catalogue.defaults()
+        let kernels = try await catalogue.kernels()
+        return .with { $0.kernels = kernels.map { message($0, defaults) } }
+    }
+
+    package func importKernel(
+        request: Roost_Image_V1_ImportKernelRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_Kernel {
+        try check(name: request.name, path: request.path)
+        let modules = request.modulesPath.isEmpty ? nil : request.modulesPath
+        let entry = try await catalogue.importKernel(
+            request.name,
+            from: request.path,
+            modules: modules
+        )
+        if request.setDefault {
+            _ = try await catalogue.setDefault(image: nil, kernel: entry.digest)
+        }
+        return message(entry, try await catalogue.defaults())
+    }
+
+    package func deleteKernel(
+        request: Roost_Image_V1_DeleteKernelRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_DeleteKernelResponse {
+        let inUse = try await digests { $0.kernel }
+        let entry = try await catalogue.removeKernel(request.reference, inUse: inUse)
+        let defaults = try await catalogue.defaults()
+        return .with { $0.kernel = message(entry, defaults) }
+    }
+
+    package func setDefault(
+        request: Roost_Image_V1_SetDefaultRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_SetDefaultResponse {
+        let now: CatalogueDefaults
+        switch request.subject {
+        case .image(let reference):
+            let entry = try await catalogue.image(reference)
+            now = try await catalogue.setDefault(image: entry.digest, kernel: nil)
+        case .kernel(let reference):
+            let entry = try await catalogue.kernel(reference)
+            now = try await catalogue.setDefault(image: nil, kernel: entry.digest)
+        case nil: throw Fault.invalid("subject", "name an image or a kernel")
+        }
+        return .with {
+            $0.image = now.image
+            $0.kernel = now.kernel
+        }
+    }
+
+    private func check(name: String, path: String) throws(Fault) {
+        if name.isEmpty { throw .invalid("name", "is empty") }
+        if let problem = referenceProblem(name) { throw .invalid("name", problem) }
+        guard path.utf8.first == 47, path.utf8.count <= 4096 else {
+            throw .invalid("path", "'\(shown(path))' is not an absolute path under 4096 bytes")
+        }
+    }
+
+    /// The digests that some VM needs, also one in the trash.
+    private func digests(_ part: (VMSpec) -> String) async throws(Fault) -> Set<String> {
+        var found: Set<String> = []
+        var token: PageToken?
+        repeat {
+            let page = try await vms.list(VMFilter(showsTrash: true), size: 1000, token: token)
+            for vm in page.vms { found.insert(part(vm.row.spec)) }
+            token = page.next
+        } while token != nil
+        return found
+    }
+
+    private func message(
+        _ entry: ImageEntry,
+        _ defaults: CatalogueDefaults
+    ) -> Roost_Image_V1_Image {
+        .with {
+            $0.digest = entry.digest
+            $0.names = entry.names
+            $0.sizeBytes = Int64(clamping: entry.size.bytes)
+            $0.createTime = .init(entry.createdAt)
+            $0.isDefault = entry.digest == defaults.image
+        }
+    }
+
+    private func message(
+        _ entry: KernelEntry,
+        _ defaults: CatalogueDefaults
+    ) -> Roost_Image_V1_Kernel {
+        .with {
+            $0.digest = entry.digest
+            $0.names = entry.names
+            $0.release = entry.release
+            $0.memoryFloorMib = Int64(entry.memoryFloorMiB)
+            $0.isDefault = entry.digest == defaults.kernel
+        }
+    }
+}

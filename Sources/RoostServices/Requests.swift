@@ -1,0 +1,82 @@
+import Crypto
+import RoostAPI
+import RoostControl
+package import RoostModel
+package import RoostOperations
+import RoostStore
+package import SwiftProtobuf
+
+/// Who is asking, as the listener found out. Set by the composition root's interceptor.
+package enum Caller {
+    /// `uid:1000` on a Unix socket; `dev` on an open loopback port.
+    @TaskLocal package static var principal = "unknown"
+}
+
+/// The context of a call: its op id, who asks, and the digest that tells a repeat from a reuse.
+package func requestContext(
+    _ method: String,
+    _ message: some Message,
+    validateOnly: Bool = false,
+    answersWhenAccepted: Bool = false
+) throws(Fault) -> RequestContext {
+    guard let call = Call.current else {
+        throw Fault(.bug, "\(method) was reached without a call")
+    }
+    var options = BinaryEncodingOptions()
+    options.useDeterministicOrdering = true
+    let bytes: [UInt8]
+    do {
+        bytes = try message.serializedBytes(options: options)
+    } catch {
+        throw Fault(.malformedRequest, "cannot encode the request again", cause: error)
+    }
+    var hash = SHA256()
+    hash.update(data: Array(method.utf8) + [0] + bytes)
+    let digits = hash.finalize().map { byte in
+        String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
+    }
+    return RequestContext(
+        operation: call.operation,
+        principal: Caller.principal,
+        method: method,
+        digest: digits.joined(),
+        validateOnly: validateOnly,
+        answersWhenAccepted: answersWhenAccepted,
+        traceParent: call.trace?.description
+    )
+}
+
+/// The project that a request means.
+func project(_ text: String) -> String { text.isEmpty ? "default" : text }
+
+/// The projects that a list or watch means, as a filter has them: empty for every one.
+func projects(_ text: String) -> String { text == "-" ? "" : project(text) }
+
+/// Whether a call is answered as soon as its operation is durable.
+func answersWhenAccepted(_ until: Roost_Compute_V1_Wait.Until) throws(Fault) -> Bool {
+    switch until {
+    case .unspecified, .done: return false
+    case .accepted: return true
+    case .UNRECOGNIZED(let number): throw .invalid("wait", "\(number) is no moment")
+    }
+}
+
+/// Reads an etag; empty means none.
+func etag(_ text: String) throws(Fault) -> Revision? {
+    if text.isEmpty { return nil }
+    guard let number = Int64(text) else {
+        throw .invalid("etag", "'\(shown(text))' is not from an earlier answer")
+    }
+    return Revision(number)
+}
+
+/// The text of an etag.
+func etagText(_ revision: Revision?) -> String { revision.map { "\($0.number)" } ?? "" }
+
+/// Reads an op id.
+func operationID(_ text: String, field: String) throws(Fault) -> OperationID {
+    guard let id = OperationID(text) else {
+        throw .invalid(field, "'\(shown(text))' is not op- and 26 base32 characters")
+    }
+    return id
+}

@@ -1,0 +1,185 @@
+import RoostControl
+import RoostModel
+import RoostOperations
+import RoostStore
+
+/// What a client asks for.
+enum Wish: Sendable, Hashable {
+    case create(VMDraft)
+    case power(PowerVerb, String, PowerOptions)
+    case undelete(String, newName: String)
+    case purge(String)
+    case update(String, VMUpdate)
+
+    var method: String {
+        switch self {
+        case .create: "CreateVM"
+        case .power(let verb, _, _): "\(verb.rawValue)"
+        case .undelete: "UndeleteVM"
+        case .purge: "PurgeVM"
+        case .update: "UpdateVM"
+        }
+    }
+
+    var line: String {
+        switch self {
+        case .create(let draft): "create \(draft.name)\(draft.startOnCreate ? " started" : "")"
+        case .power(let verb, let name, let options):
+            "\(verb.rawValue) \(name)\(options.force ? " by force" : "")"
+                + (options.purge ? " for good" : "")
+        case .undelete(let name, let newName): "undelete \(name) \(newName)"
+        case .purge(let name): "purge \(name)"
+        case .update(let name, _): "update \(name)"
+        }
+    }
+}
+
+/// A client that wishes one thing after the other, and asks again with the same op id until it has
+/// an answer. Runs in a process that never dies.
+struct Client: Sendable {
+    let world: World
+    let number: Int
+    let chance: SharedChance
+    private static let names = ["ant", "bee", "cat", "dog"]
+
+    init(world: World, number: Int) {
+        self.world = world
+        self.number = number
+        chance = SharedChance(Chance(seed: world.seed, "client\(number)"))
+    }
+
+    /// Wishes `count` things, resting in between.
+    func run(wishes count: Int) async {
+        for _ in 0..<count {
+            try? await world.clock.sleep(for: chance.chance.duration(upTo: .seconds(3)))
+            let wish = nextWish()
+            let request = request(for: wish)
+            world.scheduler.note("client\(number) \(request.operation.short): \(wish.line)")
+            if chance.chance.hits(1_500) {
+                world.mark("same op id sent twice at once")
+                async let first = answer(wish, request)
+                async let second = answer(wish, request)
+                let (left, right) = await (first, second)
+                world.invariants.answered(request, left, wish, isOneOfTwo: true)
+                world.invariants.answered(request, right, wish, isOneOfTwo: true)
+            } else {
+                let answer = await answer(wish, request)
+                world.invariants.answered(request, answer, wish)
+            }
+        }
+    }
+
+    /// Sends the request until there is an answer that settles it.
+    func answer(_ wish: Wish, _ request: RequestContext) async -> Result<VMOutcome, Fault> {
+        let network = Network(world: world)
+        let gone = Fault(.daemonUnreachable, "the daemon does not answer")
+        let world = world
+        var wait = Duration.milliseconds(100)
+        while true {
+            let answer: Result<VMOutcome, Fault>
+            do throws(Fault) {
+                answer = .success(
+                    try await network.call({ world.control }, mayDouble: false, gone: gone) {
+                        (control: Controller) in
+                        await attempt { () async throws(Fault) in
+                            try await Self.send(wish, request, to: control.vms)
+                        }
+                    }
+                )
+            } catch { answer = .failure(error) }
+            guard case .failure(let fault) = answer else { return answer }
+            // A recorded failure is an answer, whatever its code.
+            if world.invariants.recordedFault(of: request.operation) == fault { return answer }
+            guard fault.code == .unavailable || fault.reason == .storeConflict else {
+                return answer
+            }
+            try? await world.clock.sleep(for: wait)
+            wait = min(wait * 2, .seconds(2))
+        }
+    }
+
+    private static func send(
+        _ wish: Wish,
+        _ request: RequestContext,
+        to vms: VMService
+    ) async throws(Fault) -> VMOutcome {
+        switch wish {
+        case .create(let draft):
+            try await vms.create(draft, request)
+        case .power(let verb, let name, let options):
+            try await vms.power(verb, name, project: "default", options: options, request)
+        case .undelete(let name, let newName):
+            try await vms.undelete(name, project: "default", newName: newName, etag: nil, request)
+        case .purge(let name):
+            try await vms.purge(name, project: "default", etag: nil, request)
+        case .update(let name, let update):
+            try await vms.update(name, project: "default", update, request)
+        }
+    }
+
+    private func request(for wish: Wish) -> RequestContext {
+        let surroundings = Surroundings(
+            clock: world.clock,
+            wall: world.controlWall,
+            entropy: chance
+        )
+        return RequestContext(
+            operation: surroundings.operationID(),
+            principal: "uid:\(1000 + number)",
+            method: wish.method,
+            digest: wish.line
+        )
+    }
+
+    private func nextWish() -> Wish {
+        let name = chance.chance.pick(Self.names)
+        let grace = chance.chance.pick([0, 1, 5])
+        var options = PowerOptions(graceSeconds: grace)
+        switch chance.chance.below(100) {
+        case 0..<28: return .create(newDraft(name))
+        case 28..<44: return .power(.start, name, options)
+        case 44..<52: return .power(.stop, name, options)
+        case 52..<56:
+            options.force = true
+            return .power(.stop, name, options)
+        case 56..<60: return .power(.kill, name, options)
+        case 60..<64: return .power(.restart, name, options)
+        case 64..<67: return .power(.reboot, name, options)
+        case 67..<71: return .power(.pause, name, options)
+        case 71..<75: return .power(.resume, name, options)
+        case 75..<78: return .power(.delete, name, options)
+        case 78..<85:
+            options.force = true
+            options.purge = chance.chance.hits(4_000)
+            return .power(.delete, name, options)
+        case 85..<90:
+            return .undelete(name, newName: chance.chance.hits(3_000) ? "\(name)-again" : "")
+        case 90..<94: return .purge(name)
+        default: return .update(name, newUpdate(name))
+        }
+    }
+
+    private func newDraft(_ name: String) -> VMDraft {
+        var draft = VMDraft(
+            name: name,
+            cores: 1 + chance.chance.below(4),
+            memoryMiB: 512 << chance.chance.below(3)
+        )
+        draft.startOnCreate = chance.chance.hits(5_000)
+        draft.disposable = chance.chance.hits(1_500)
+        if chance.chance.hits(2_500) {
+            draft.ports = [PublishedPort(hostPort: 8_080 + chance.chance.below(2), guestPort: 80)]
+        }
+        return draft
+    }
+
+    private func newUpdate(_ name: String) -> VMUpdate {
+        var draft = VMDraft(name: name)
+        if chance.chance.hits(5_000) {
+            draft.labels = ["tier": "t\(chance.chance.below(3))"]
+            return VMUpdate(fields: [.labels], draft: draft, etag: nil)
+        }
+        draft.cores = 1 + chance.chance.below(4)
+        return VMUpdate(fields: [.cpu], draft: draft, etag: nil)
+    }
+}

@@ -1,0 +1,45 @@
+import RoostModel
+import RoostOperations
+import RoostStore
+
+/// All clients of a run, in one process that never dies.
+final class Crowd: @unchecked Sendable {
+    private let world: World
+    private let process: SimulatedProcess
+    private let clients: [Client]
+    private var running = 0
+
+    init(world: World) {
+        self.world = world
+        process = world.newProcess("clients")
+        clients = (0..<3).map { Client(world: world, number: $0) }
+    }
+
+    func start() {
+        for client in clients {
+            running += 1
+            process.run {
+                await client.run(wishes: 12)
+                self.running -= 1
+            }
+        }
+    }
+
+    /// What keeps the run from being over.
+    var unfinished: [String] {
+        running == 0 ? [] : ["\(running) clients have no answer"]
+    }
+
+    /// Sends every request that was answered once more: the answer must be the same.
+    func askAgain() {
+        for (request, first) in world.invariants.repeatable {
+            running += 1
+            let client = clients[0]
+            process.run {
+                let again = await client.answer(first.wish, request)
+                self.world.invariants.answeredAgain(request, first.answer, again)
+                self.running -= 1
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+/// How bad the world is. Frequencies are in 10,000.
+package struct Profile: Sendable, Hashable {
+    package var name: String
+    /// A process that comes up will crash by itself, this often.
+    var crashes: Int
+    /// At which of its jobs it crashes, at most.
+    var crashWithinJobs: Int
+    /// Each pass of a failpoint kills the process, throws, or waits.
+    var failpointKills: Int
+    var failpointErrors: Int
+    var failpointDelays: Int
+    /// Each commit fails in one of its ways; each read or file call fails.
+    var commitFailures: Int
+    var fileFailures: Int
+    var driverFailures: Int
+    /// Each message is lost, or comes twice.
+    var lostMessages: Int
+    var doubledMessages: Int
+    /// Each started machine fails to start, is slow, dies, powers off by itself, ignores the button.
+    var startFailures: Int
+    var slowStarts: Int
+    var machineDeaths: Int
+    var powerOffs: Int
+    var deafMachines: Int
+    /// Between two partitions, deaths from outside and clock jumps, on average. `nil`: never.
+    var disasterEvery: Duration?
+    /// The longest that a message takes.
+    var longestDelay: Duration
+
+    /// Nothing goes wrong.
+    package static let calm = Profile(
+        name: "calm",
+        crashes: 0,
+        crashWithinJobs: 1,
+        failpointKills: 0,
+        failpointErrors: 0,
+        failpointDelays: 0,
+        commitFailures: 0,
+        fileFailures: 0,
+        driverFailures: 0,
+        lostMessages: 0,
+        doubledMessages: 0,
+        startFailures: 0,
+        slowStarts: 0,
+        machineDeaths: 0,
+        powerOffs: 0,
+        deafMachines: 0,
+        disasterEvery: nil,
+        longestDelay: .milliseconds(2)
+    )
+    /// Everything goes wrong now and then.
+    package static let rough = Profile(
+        name: "rough",
+        crashes: 8_000,
+        crashWithinJobs: 3_000,
+        failpointKills: 60,
+        failpointErrors: 60,
+        failpointDelays: 300,
+        commitFailures: 60,
+        fileFailures: 60,
+        driverFailures: 60,
+        lostMessages: 250,
+        doubledMessages: 250,
+        startFailures: 400,
+        slowStarts: 800,
+        machineDeaths: 600,
+        powerOffs: 600,
+        deafMachines: 1_000,
+        disasterEvery: .seconds(6),
+        longestDelay: .milliseconds(400)
+    )
+    /// Everything goes wrong most of the time.
+    package static let storm = Profile(
+        name: "storm",
+        crashes: 10_000,
+        crashWithinJobs: 1_200,
+        failpointKills: 200,
+        failpointErrors: 250,
+        failpointDelays: 1_000,
+        commitFailures: 300,
+        fileFailures: 300,
+        driverFailures: 300,
+        lostMessages: 1_000,
+        doubledMessages: 1_000,
+        startFailures: 1_500,
+        slowStarts: 2_000,
+        machineDeaths: 1_500,
+        powerOffs: 1_500,
+        deafMachines: 3_000,
+        disasterEvery: .seconds(2),
+        longestDelay: .seconds(4)
+    )
+
+    /// All of them, mildest first.
+    package static let all = [calm, rough, storm]
+}

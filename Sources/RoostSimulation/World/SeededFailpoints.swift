@@ -1,0 +1,25 @@
+import RoostModel
+import RoostOperations
+
+/// Kills, fails or delays a process where the product says that it may, as the seed says.
+struct SeededFailpoints: Failpoints {
+    let world: World
+    let process: SimulatedProcess
+
+    func pass(_ point: Failpoint) async throws(Fault) {
+        let profile = world.profile
+        if world.fault(profile.failpointKills) {
+            world.mark("killed at \(point)")
+            await process.kill()
+        }
+        if world.fault(profile.failpointErrors) {
+            world.mark("failed at \(point)")
+            throw Fault(.ioFailed, "failpoint \(point)")
+        }
+        if world.fault(profile.failpointDelays) {
+            await world.pause(upTo: .seconds(2))
+        }
+    }
+
+    func skips(_ point: Failpoint) -> Bool { world.sabotage == point }
+}

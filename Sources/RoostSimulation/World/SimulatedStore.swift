@@ -1,0 +1,69 @@
+import RoostModel
+import RoostStore
+
+/// A process's way to its durable rows: the disk survives it, its answers may not.
+///
+/// Every commit takes time before and after it takes effect, so that a crash in between leaves an
+/// outcome that nobody knows. Failures are drawn from the seed.
+final class SimulatedStore: Store {
+    let store: MemoryStore
+    let world: World
+    /// Sees each batch that took effect.
+    let committed: @Sendable (Batch) -> Void
+
+    init(store: MemoryStore, world: World, committed: @escaping @Sendable (Batch) -> Void) {
+        self.store = store
+        self.world = world
+        self.committed = committed
+    }
+
+    func get<R: Row>(_ type: R.Type, _ key: String) async throws(Fault) -> Versioned<R>? {
+        if let fault = await read() { throw fault }
+        return try store.get(type, key)
+    }
+
+    func list<R: Row>(_ type: R.Type, _ query: Query) async throws(Fault) -> Listing<R> {
+        if let fault = await read() { throw fault }
+        return try store.list(type, query)
+    }
+
+    @discardableResult
+    func commit(_ batch: Batch) async throws(Fault) -> Revision {
+        await world.pause(upTo: .milliseconds(1))
+        let failure = world.drawCommitFailure()
+        switch failure {
+        case .diskFull: throw Fault(.diskFull, "no space", metadata: ["path": "simulated"])
+        case .ioFailed: throw Fault(.ioFailed, "the disk could not be written")
+        case .unknownNotApplied: throw Fault.unknownOutcome("the disk did not answer")
+        case nil, .unknownApplied: break
+        }
+        let revision = try store.commit(batch)
+        world.scheduler.mix(UInt64(revision.number))
+        committed(batch)
+        await world.pause(upTo: .milliseconds(1))
+        if failure != nil { throw Fault.unknownOutcome("the disk did not answer") }
+        return revision
+    }
+
+    func changes(after revision: Revision, limit: Int) async throws(Fault) -> ChangePage {
+        if let fault = await read() { throw fault }
+        return try store.changes(after: revision, limit: limit)
+    }
+
+    func revision() async throws(Fault) -> Revision {
+        if let fault = await read() { throw fault }
+        return store.revision()
+    }
+
+    func compact(upTo revision: Revision) async throws(Fault) {
+        if let fault = await read() { throw fault }
+        store.compact(upTo: revision)
+    }
+
+    /// Takes its time. The fault is a value, not a throw: see ``Network``.
+    private func read() async -> Fault? {
+        await Task.yield()
+        guard world.fault(world.profile.fileFailures / 4) else { return nil }
+        return Fault(.ioFailed, "the disk could not be read")
+    }
+}

@@ -1,0 +1,279 @@
+import RoostControl
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostNode
+import RoostOperations
+import RoostStore
+
+/// What a control process offers once it is up.
+struct Controller: Sendable {
+    let vms: VMService
+    let nodes: NodeDirectory
+}
+
+/// Coming up, in the order of the composition root, and coming up again after a crash.
+extension World {
+    func start() {
+        if isStandalone {
+            startStandalone()
+        } else {
+            for node in nodes { startNode(node) }
+            startControl()
+        }
+        scheduleDisaster()
+    }
+
+    // MARK: The three kinds of process
+
+    private func startStandalone() {
+        let node = nodes[0]
+        let (process, spawner) = launch("roostd") { [unowned self] in
+            self.nodes[0].server?.breakConnections()
+            self.nodes[0].server = nil
+            self.control?.breakConnections()
+            self.control = nil
+        } again: { [unowned self] in
+            self.startStandalone()
+        }
+        let nodeServer = Server<LocalLink>(process, spawner)
+        let controlServer = Server<Controller>(process, spawner)
+        node.server = nodeServer
+        control = controlServer
+        epoch += 1
+        let epoch = epoch
+        process.run {
+            await self.orDie(process) { () async throws(Fault) in
+                let local = try await self.bringUp(node, process, spawner)
+                nodeServer.service = local
+                let nodes = NodeDirectory()
+                nodes.join(local, capacity: Self.capacity)
+                controlServer.service = try await self.bringUpControl(
+                    nodes,
+                    process,
+                    spawner,
+                    epoch: epoch
+                )
+            }
+        }
+    }
+
+    private func startNode(_ node: NodeHost) {
+        let (process, spawner) = launch(node.name) {
+            node.server?.breakConnections()
+            node.server = nil
+        } again: { [unowned self] in
+            self.startNode(node)
+        }
+        let server = Server<LocalLink>(process, spawner)
+        node.server = server
+        process.run {
+            await self.orDie(process) { () async throws(Fault) in
+                server.service = try await self.bringUp(node, process, spawner)
+            }
+        }
+    }
+
+    private func startControl() {
+        let (process, spawner) = launch("control") { [unowned self] in
+            self.control?.breakConnections()
+            self.control = nil
+        } again: { [unowned self] in
+            self.startControl()
+        }
+        let server = Server<Controller>(process, spawner)
+        control = server
+        epoch += 1
+        let epoch = epoch
+        process.run {
+            await self.orDie(process) { () async throws(Fault) in
+                let directory = NodeDirectory()
+                let network = Network(world: self)
+                for node in self.nodes {
+                    directory.join(
+                        SimulatedLink(host: node, network: network),
+                        capacity: Self.capacity
+                    )
+                }
+                server.service = try await self.bringUpControl(
+                    directory,
+                    process,
+                    spawner,
+                    epoch: epoch
+                )
+            }
+        }
+    }
+
+    static let capacity = NodeCapacity(cores: 8, memoryMiB: 8_192)
+
+    // MARK: Composition
+
+    private func bringUp(
+        _ node: NodeHost,
+        _ process: SimulatedProcess,
+        _ spawner: Spawner
+    ) async throws(Fault) -> LocalLink {
+        let files = SimulatedFiles(
+            disk: node.disk,
+            clock: clock,
+            latency: { _ in self.latency(upTo: .milliseconds(2)) },
+            failing: { _ in self.drawFileFault() }
+        )
+        let driver = SimulatedDriver(
+            host: node.hypervisor,
+            clock: clock,
+            latency: { _ in self.latency(upTo: .milliseconds(2)) },
+            failing: { _ in
+                self.fault(self.profile.driverFailures)
+                    ? Fault(.vmmFailed, "the simulated monitor does not answer") : nil
+            }
+        )
+        let store = SimulatedStore(
+            store: MemoryStore(disk: node.rows),
+            world: self,
+            committed: { _ in self.invariants.look() }
+        )
+        let catalogue = SimulatedCatalogue.small()
+        let vms = NodeVMs(
+            NodeParts(
+                driver: driver,
+                files: files,
+                catalogue: catalogue,
+                store: store,
+                guests: NoGuests(),
+                surroundings: Surroundings(clock: clock, wall: node.wall, entropy: entropy),
+                failpoints: SeededFailpoints(world: self, process: process),
+                spawner: spawner,
+                log: log,
+                capacity: Self.capacity
+            )
+        )
+        try await vms.recover()
+        return LocalLink(
+            node: node.id,
+            vms: vms,
+            guests: NoGuests(),
+            files: files,
+            catalogue: catalogue
+        )
+    }
+
+    private func bringUpControl(
+        _ nodes: NodeDirectory,
+        _ process: SimulatedProcess,
+        _ spawner: Spawner,
+        epoch: Int64
+    ) async throws(Fault) -> Controller {
+        let vms = VMService(
+            ControlParts(
+                store: SimulatedStore(
+                    store: MemoryStore(disk: controlRows),
+                    world: self,
+                    committed: { self.invariants.committed($0) }
+                ),
+                nodes: nodes,
+                surroundings: Surroundings(clock: clock, wall: controlWall, entropy: entropy),
+                failpoints: SeededFailpoints(world: self, process: process),
+                spawner: spawner,
+                log: log,
+                epoch: epoch,
+                trashSeconds: 600
+            )
+        )
+        try await vms.recover()
+        return Controller(vms: vms, nodes: nodes)
+    }
+
+    private func drawFileFault() -> Fault? {
+        guard fault(profile.fileFailures) else { return nil }
+        mark("file call failed")
+        return drawBelow(2) == 0
+            ? Fault(.diskFull, "no space", metadata: ["path": "simulated"])
+            : Fault(.ioFailed, "the disk could not be written")
+    }
+
+    // MARK: Ends and beginnings
+
+    private func launch(
+        _ name: String,
+        dies: @escaping () -> Void,
+        again: @escaping () -> Void
+    ) -> (SimulatedProcess, Spawner) {
+        let process = newProcess(name)
+        let spawner = Spawner()
+        if fault(profile.crashes) {
+            process.crashesAtJob = 1 + drawBelow(profile.crashWithinJobs)
+        }
+        process.whenDead { [unowned self] in
+            self.mark("crash of \(name.hasPrefix("node") ? "node" : name)")
+            dies()
+            self.scheduler.after(.milliseconds(50) + self.latency(upTo: .seconds(3)), again)
+        }
+        process.run { await spawner.run() }
+        return (process, spawner)
+    }
+
+    /// A daemon that cannot come up ends, and is started again by whoever watches over it.
+    private func orDie(
+        _ process: SimulatedProcess,
+        _ work: () async throws(Fault) -> Void
+    ) async {
+        do throws(Fault) {
+            try await work()
+        } catch {
+            mark("could not come up")
+            await process.kill()
+        }
+    }
+
+    // MARK: Disasters
+
+    private func scheduleDisaster() {
+        guard let every = profile.disasterEvery else { return }
+        scheduler.after(latency(upTo: every * 3)) { [unowned self] in
+            guard self.hasFaults else { return }
+            self.strike()
+            self.scheduleDisaster()
+        }
+    }
+
+    private func strike() {
+        let node = nodes[drawBelow(nodes.count)]
+        switch drawBelow(4) {
+        case 0:
+            let machines = node.hypervisor.machines
+            guard !machines.isEmpty else { return }
+            mark("machine killed from outside")
+            node.hypervisor.end(machines[drawBelow(machines.count)].pid, .killed(signal: 9))
+        case 1:
+            guard !isStandalone else { return }
+            mark("partition")
+            scheduler.note("\(node.name) is cut off")
+            node.isCut = true
+            scheduler.after(latency(upTo: .seconds(10))) { [unowned self] in
+                self.scheduler.note("\(node.name) is reached again")
+                node.isCut = false
+            }
+        case 2:
+            mark("clock jump")
+            let wall = drawBelow(2) == 0 ? controlWall : node.wall
+            wall.offset += Int64(drawBelow(7_200_000)) - 3_600_000
+        default:
+            let process = drawBelow(2) == 0 ? control?.process : node.server?.process
+            process?.crash()
+        }
+    }
+
+    /// Nothing goes wrong any more: what is cut is joined, what was to crash does not.
+    func endFaults() {
+        scheduler.note("the faults end")
+        hasFaults = false
+        for node in nodes {
+            node.isCut = false
+            node.server?.process.crashesAtJob = nil
+        }
+        control?.process.crashesAtJob = nil
+    }
+}

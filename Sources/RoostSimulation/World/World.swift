@@ -1,0 +1,197 @@
+import Logging
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostNode
+import RoostOperations
+import RoostStore
+
+/// One host with a node on it: what outlives the node's process.
+final class NodeHost: @unchecked Sendable {
+    let id: NodeID
+    let name: String
+    let hypervisor: SimulatedHypervisor
+    let disk: SimulatedDisk
+    let rows = MemoryDisk()
+    let wall: SimulatedWallClock
+    var server: Server<LocalLink>?
+    /// Whether nothing gets through to it.
+    var isCut = false
+
+    init(
+        id: NodeID,
+        name: String,
+        hypervisor: SimulatedHypervisor,
+        disk: SimulatedDisk,
+        wall: SimulatedWallClock
+    ) {
+        self.id = id
+        self.name = name
+        self.hypervisor = hypervisor
+        self.disk = disk
+        self.wall = wall
+    }
+}
+
+/// Everything that a seed makes: processes, hosts, network, clients, and what goes wrong.
+///
+/// Unchecked, because the scheduler's one thread is all that touches it.
+final class World: @unchecked Sendable {
+    let seed: UInt64
+    let profile: Profile
+    let scheduler: Scheduler
+    let clock: SimulatedClock
+    let invariants: Invariants
+    /// A bug to plant, or none.
+    let sabotage: Failpoint?
+    let isStandalone: Bool
+    var nodes: [NodeHost] = []
+    let controlRows = MemoryDisk()
+    let controlWall: SimulatedWallClock
+    var control: Server<Controller>?
+    /// Rises with each control process, as a durable lease epoch does.
+    var epoch: Int64 = 0
+    /// Whether anything may go wrong from now on.
+    var hasFaults = true
+    /// How often each rare thing happened.
+    var marks: [String: Int] = [:]
+    private var processes = 0
+    private var faults: Chance
+    private var latencies: Chance
+    let entropy: SharedChance
+    private(set) var log = Logger(label: "simulation")
+
+    init(seed: UInt64, profile: Profile, sabotage: Failpoint?, trace: Trace) {
+        self.seed = seed
+        self.profile = profile
+        self.sabotage = sabotage
+        scheduler = Scheduler(seed: seed, trace: trace)
+        clock = SimulatedClock(scheduler: scheduler)
+        controlWall = SimulatedWallClock(scheduler)
+        faults = Chance(seed: seed, "faults")
+        latencies = Chance(seed: seed, "latencies")
+        entropy = SharedChance(Chance(seed: seed, "entropy"))
+        var shape = Chance(seed: seed, "shape")
+        isStandalone = shape.hits(4_000)
+        invariants = Invariants(scheduler)
+        log = Logger(label: "simulation") { _ in TracingLogHandler(trace, self.scheduler) }
+        log.logLevel = trace.isOn ? .info : .critical
+        invariants.world = self
+        let count = isStandalone ? 1 : 1 + shape.below(3)
+        for index in 0..<count { nodes.append(newHost(index)) }
+    }
+
+    private func newHost(_ index: Int) -> NodeHost {
+        let disk = SimulatedDisk()
+        let hypervisor = SimulatedHypervisor(
+            behaving: { [unowned self] _ in self.newBehaviour() },
+            later: { [unowned self] delay, work in
+                self.scheduler.after(delay) {
+                    work()
+                    self.invariants.look()
+                }
+            },
+            console: { disk.say($0, $1) }
+        )
+        return NodeHost(
+            id: Identifier(bits: UInt128(index + 1) << 100 | 0xabc),
+            name: "node\(index)",
+            hypervisor: hypervisor,
+            disk: disk,
+            wall: SimulatedWallClock(scheduler)
+        )
+    }
+
+    func newProcess(_ name: String) -> SimulatedProcess {
+        processes += 1
+        let process = SimulatedProcess(name: name, number: processes, on: scheduler)
+        scheduler.note("\(name) comes up as process \(processes)")
+        return process
+    }
+
+    // MARK: What the seed decides
+
+    /// Whether something of this many in 10,000 goes wrong now.
+    func fault(_ perTenThousand: Int) -> Bool {
+        // Drawn also when nothing may go wrong, so that ending the faults moves nothing else.
+        let hit = faults.hits(perTenThousand)
+        return hasFaults && hit
+    }
+
+    func drawCommitFailure() -> MemoryCommitFailure? {
+        guard fault(profile.commitFailures) else { return nil }
+        mark("commit failed")
+        return faults.pick(MemoryCommitFailure.allCases)
+    }
+
+    func drawBelow(_ bound: Int) -> Int { faults.below(bound) }
+
+    /// How long one message takes.
+    func delay() -> Duration {
+        let limit = hasFaults ? profile.longestDelay : .milliseconds(2)
+        return latencies.duration(upTo: limit)
+    }
+
+    func latency(upTo limit: Duration) -> Duration { latencies.duration(upTo: limit) }
+
+    func pause(upTo limit: Duration) async {
+        // A cancelled wait is a short one; what comes after it happens all the same.
+        try? await clock.sleep(for: latency(upTo: limit))
+    }
+
+    func mark(_ name: @autoclosure () -> String) { marks[name(), default: 0] += 1 }
+
+    private func newBehaviour() -> MachineBehaviour {
+        var behaviour = MachineBehaviour(
+            startsWithin: latency(upTo: .milliseconds(300)),
+            powersOffWithin: latency(upTo: .seconds(2))
+        )
+        if fault(profile.slowStarts) {
+            mark("slow start")
+            behaviour.startsWithin = latency(upTo: .seconds(20))
+        }
+        if fault(profile.startFailures) {
+            mark("start failed")
+            behaviour.startFault = Fault(.vmmFailed, "the simulated VMM did not start")
+        }
+        if fault(profile.machineDeaths) {
+            mark("machine dies")
+            behaviour.diesAfter = latency(upTo: .seconds(20))
+        }
+        if fault(profile.powerOffs) {
+            mark("guest powers off")
+            behaviour.powersOffAfter = latency(upTo: .seconds(20))
+        }
+        if fault(profile.deafMachines) {
+            mark("guest ignores the button")
+            behaviour.powersOffWithin = nil
+        }
+        return behaviour
+    }
+}
+
+/// Writes what the product logs into the trace.
+private struct TracingLogHandler: LogHandler {
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level = .info
+    private let trace: Trace
+    private let scheduler: Scheduler
+
+    init(_ trace: Trace, _ scheduler: Scheduler) {
+        self.trace = trace
+        self.scheduler = scheduler
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let more = (event.metadata ?? [:]).sorted { $0.key < $1.key }
+            .map { "\($0.key)=\($0.value)" }
+            .joined(separator: " ")
+        scheduler.note("  \(event.level): \(event.message) \(more)")
+    }
+}

@@ -1,0 +1,58 @@
+import Dispatch
+import Synchronization
+
+/// Where threads of our own wait for work from tasks.
+///
+/// A blocking call must not run on Swift's pool, which has as many threads as the machine has
+/// cores: two slow disks would stop everything.
+final class Inbox<Element: Sendable>: Sendable {
+    private struct State {
+        var elements: [Element] = []
+        var waiting = 0
+        var isClosed = false
+    }
+
+    private let state = Mutex(State())
+    private let wake = DispatchSemaphore(value: 0)
+
+    /// Adds `element`, unless the inbox is closed: then answers `false`.
+    func send(_ element: Element) -> Bool {
+        let (accepted, wakes) = state.withLock { state -> (Bool, Bool) in
+            guard !state.isClosed else { return (false, false) }
+            state.elements.append(element)
+            guard state.waiting > 0 else { return (true, false) }
+            state.waiting -= 1
+            return (true, true)
+        }
+        if wakes { wake.signal() }
+        return accepted
+    }
+
+    /// Waits for elements and takes the oldest, at most `most`; none once closed and empty.
+    func take(_ most: Int) -> [Element] {
+        while true {
+            let taken = state.withLock { state -> [Element]? in
+                if state.elements.isEmpty {
+                    if state.isClosed { return [] }
+                    state.waiting += 1
+                    return nil
+                }
+                let taken = Array(state.elements.prefix(most))
+                state.elements.removeFirst(taken.count)
+                return taken
+            }
+            if let taken { return taken }
+            wake.wait()
+        }
+    }
+
+    /// Accepts nothing more. What was accepted is still handed out.
+    func close() {
+        let waiting = state.withLock { state -> Int in
+            state.isClosed = true
+            defer { state.waiting = 0 }
+            return state.waiting
+        }
+        for _ in 0..<waiting { wake.signal() }
+    }
+}

@@ -1,0 +1,36 @@
+import Foundation
+import RoostModel
+import RoostStore
+
+/// Rows as JSON: keys sorted, so that the same row is always the same bytes.
+enum RowCoding {
+    /// An encoder for the rows of one batch.
+    static func encoder() -> JSONEncoder {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return encoder
+    }
+
+    static func encode<R: Row>(_ row: R, _ encoder: JSONEncoder) throws(Fault) -> Data {
+        do {
+            return try encoder.encode(row)
+        } catch {
+            throw Fault(.bug, "\(R.table)/\(row.key): the row cannot be encoded", cause: error)
+        }
+    }
+
+    static func decode<R: Row>(
+        _ type: R.Type,
+        key: String,
+        version: Int64,
+        body: Data,
+        path: String
+    ) throws(Fault) -> Versioned<R> {
+        do {
+            let row = try JSONDecoder().decode(type, from: body)
+            return Versioned(row: row, version: Revision(version))
+        } catch {
+            throw Fault.unreadableRow(table: R.table, key: key, path: path, cause: error)
+        }
+    }
+}

@@ -1,0 +1,4 @@
+import Glibc
+import RoostAgent
+
+exit(AgentMain.run(arguments: CommandLine.arguments))

@@ -1,0 +1,5 @@
+import Glibc
+import RoostSimulation
+
+SimulatorCommand.fixHashing()
+exit(SimulatorCommand.run(Array(CommandLine.arguments.dropFirst())))

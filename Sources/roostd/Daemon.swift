@@ -1,0 +1,182 @@
+import Dispatch
+import GRPCCore
+import Glibc
+import Logging
+import RoostAPI
+import RoostConnect
+import RoostControl
+import RoostDriver
+import RoostDriverQEMU
+import RoostHost
+import RoostImages
+import RoostLink
+import RoostLinux
+import RoostModel
+import RoostNode
+import RoostOperations
+import RoostServices
+import RoostStore
+import RoostStoreSQL
+
+/// Where services meet adapters. Comes up in this order, and goes down in reverse:
+///
+/// ```text
+///  lock ─▶ stores ─▶ driver, files, catalogue ─▶ node ─▶ control ─▶ recover ─▶ listen ─▶ ready
+/// ```
+/// Nothing is served before both sides have found everything again.
+struct Daemon {
+    private let settings: Settings
+    private let log: Logger
+
+    init(_ settings: Settings, _ log: Logger) {
+        self.settings = settings
+        self.log = log
+    }
+
+    /// Serves until a signal or a request ends it. Guests go on.
+    func run() async throws(Fault) {
+        HostFacts.returnLargeBlocks()
+        let driverName = try settings.driverName()
+        let tcp = try settings.tcp()
+        try refuseReachable(driverName, tcp)
+        let lock = try prepareStateDirectory()
+        defer { lock?.release() }
+        let stores = try await Stores(settings.stateDirectory)
+        let host = try await Host(settings, driverName)
+        // Goes only when it is empty: then no guest is left that uses it.
+        defer { if driverName == "qemu" { rmdir(host.memoryDirectory) } }
+        let world = try await World(settings, stores, host, log)
+        try await serve(world, tcp, driverName)
+        try await stores.close()
+        log.notice("ended; guests go on")
+    }
+
+    /// An open port that guests can reach through user-mode networking would give them the host.
+    private func refuseReachable(_ driver: String, _ tcp: (host: String, port: Int)?) throws(Fault)
+    {
+        guard let tcp else { return }
+        guard settings.dev else {
+            throw .invalid(
+                "--listen",
+                "needs tokens without --dev, which this build does not have; use the Unix socket"
+            )
+        }
+        guard tcp.host == "127.0.0.1" || tcp.host == "::1" || tcp.host == "localhost" else {
+            throw .invalid("--listen", "--dev serves loopback only, not \(tcp.host)")
+        }
+        guard driver == "simulated" else {
+            throw .invalid(
+                "--driver",
+                "guests of \(driver) would reach the open port on loopback; leave --dev out and use the socket"
+            )
+        }
+    }
+
+    private func prepareStateDirectory() throws(Fault) -> DirectoryLock? {
+        guard let path = settings.stateDirectory else { return nil }
+        try makeDirectories(path)
+        return try DirectoryLock(path)
+    }
+
+    private func serve(
+        _ world: World,
+        _ tcp: (host: String, port: Int)?,
+        _ driverName: String
+    ) async throws(Fault) {
+        let stop = world.stop
+        let sources = [SIGTERM, SIGINT].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(
+                signal: number,
+                queue: DispatchQueue(label: "roostd.signals")
+            )
+            source.setEventHandler { stop.set() }
+            source.resume()
+            return source
+        }
+        defer { for source in sources { source.cancel() } }
+        signal(SIGPIPE, SIG_IGN)
+        let servers = try await world.servers(settings, tcp, log)
+        let outcome: Fault? = await withTaskGroup(of: Fault?.self) { group in
+            group.addTask {
+                await world.spawner.run()
+                return nil
+            }
+            do throws(Fault) {
+                try await world.recover()
+            } catch {
+                group.cancelAll()
+                return error
+            }
+            let served = Signal()
+            group.addTask {
+                defer { served.set() }
+                return await serveAll(servers, until: stop)
+            }
+            group.addTask {
+                await world.watchIdleness(settings, stop)
+                return nil
+            }
+            await stop.wait()
+            log.notice("ending")
+            await served.wait()
+            world.spawner.finish()
+            group.cancelAll()
+            var first: Fault?
+            for await result in group { first = first ?? result }
+            return first
+        }
+        if let path = settings.socketPath { unlink(path) }
+        if let outcome { throw outcome }
+    }
+}
+
+/// Serves until `stop`; whoever is being answered then has a moment left to hear the rest.
+private func serveAll(_ servers: [Server], until stop: Signal) async -> Fault? {
+    enum End {
+        case served(Fault?)
+        case graceOver
+    }
+    return await withTaskGroup(of: End.self) { group in
+        for server in servers {
+            group.addTask {
+                do {
+                    try await server.serve()
+                    return .served(nil)
+                } catch {
+                    stop.set()
+                    return .served(Fault(.socketInUse, "cannot serve: \(error)", cause: error))
+                }
+            }
+        }
+        group.addTask {
+            await stop.wait()
+            for server in servers { server.beginGracefulShutdown() }
+            try? await Task.sleep(for: .milliseconds(500))
+            return .graceOver
+        }
+        var first: Fault?
+        var open = servers.count
+        for await end in group {
+            // Streams that would go on for ever are cut off; they can be attached to again.
+            switch end {
+            case .graceOver: group.cancelAll()
+            case .served(let fault):
+                first = first ?? fault
+                open -= 1
+                if open == 0 { group.cancelAll() }
+            }
+        }
+        return first
+    }
+}
+
+/// Makes `path` and what is missing above it, for this user only.
+func makeDirectories(_ path: String) throws(Fault) {
+    var made = ""
+    for part in path.split(separator: "/") {
+        made += "/\(part)"
+        if mkdir(made, 0o700) == 0 || errno == EEXIST || errno == EISDIR { continue }
+        throw Fault(.ioFailed, "cannot make \(made): \(String(cString: strerror(errno)))")
+    }
+}

@@ -1,0 +1,39 @@
+import Glibc
+import RoostControl
+import RoostDriver
+import RoostModel
+import RoostNode
+import RoostOperations
+import RoostServices
+import RoostStore
+
+/// What this daemon says of itself.
+struct Facts: DaemonFacts {
+    static let version = Product.version
+
+    let driver: String
+    let sockets: [String]
+    let stateDirectory: String
+    let nodeID: String
+    let role = "standalone"
+    let startedAt: ContinuousClock.Instant
+    let hypervisor: any Driver
+    let vms: VMService
+    let stop: Signal
+
+    var version: String { Self.version }
+    var pid: Int32 { getpid() }
+
+    func uptime() -> Duration { ContinuousClock.now - startedAt }
+
+    func acceleration() async -> String {
+        let found = await hypervisor.acceleration()
+        return "\(found.kind) (\(found.why))"
+    }
+
+    func busyWith() async -> [String] {
+        vms.ledger.liveIDs.map(\.description)
+    }
+
+    func shutDown() { stop.set() }
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import Glibc
+import RoostModel
+
+/// The daemon's command line. Every flag has a variable of the environment or a default.
+struct Settings: ParsableArguments {
+    @Flag(
+        help: """
+            For trying out: listens on 127.0.0.1:8080 without authentication, keeps its store in \
+            memory and drives simulated VMs, unless --driver or --state-dir say otherwise.
+            """
+    )
+    var dev = false
+
+    @Option(help: "Where everything is kept. [ROOST_STATE_DIR]")
+    var stateDir: String?
+
+    @Option(help: "The Unix socket to listen on. [ROOST_SOCKET]")
+    var socket: String?
+
+    @Option(help: "An address and port for Connect, gRPC and /metrics, such as 127.0.0.1:8080.")
+    var listen: String?
+
+    @Option(help: "An address and port for the node's own gRPC service, such as 127.0.0.1:9090.")
+    var nodeListen: String?
+
+    @Option(help: "qemu or simulated.")
+    var driver: String?
+
+    @Option(help: "trace, debug, info, notice, warning, error.")
+    var logLevel = "info"
+
+    @Option(help: "Seconds without a VM, an operation or a caller after which it ends; 0: never.")
+    var idleExit = 0
+
+    /// A variable of the environment; empty counts as unset.
+    static func environment(_ name: String) -> String? {
+        guard let text = getenv(name), text.pointee != 0 else { return nil }
+        return String(cString: text)
+    }
+
+    /// The state directory; `nil` for a store in memory.
+    var stateDirectory: String? {
+        if let stateDir { return stateDir }
+        if dev { return nil }
+        return Self.environment("ROOST_STATE_DIR") ?? Self.defaultStateDirectory
+    }
+
+    /// `/var/lib/roost` for root, else the user's data directory.
+    static var defaultStateDirectory: String {
+        if getuid() == 0 { return "/var/lib/roost" }
+        let data = environment("XDG_DATA_HOME") ?? "\(environment("HOME") ?? "/tmp")/.local/share"
+        return "\(data)/roost"
+    }
+
+    /// The socket to listen on; `nil` when --dev has neither socket nor state directory.
+    var socketPath: String? {
+        if let path = socket ?? Self.environment("ROOST_SOCKET") { return path }
+        guard let stateDirectory else { return nil }
+        let isDefault = stateDirectory == Self.defaultStateDirectory
+        if isDefault, getuid() != 0, let runtime = Self.environment("XDG_RUNTIME_DIR") {
+            return "\(runtime)/roost/roost.sock"
+        }
+        return "\(stateDirectory)/roost.sock"
+    }
+
+    /// Where to serve over TCP, if anywhere.
+    func tcp() throws(Fault) -> (host: String, port: Int)? {
+        guard let text = listen ?? (dev ? "127.0.0.1:8080" : nil) else { return nil }
+        return try Self.address(text, field: "--listen")
+    }
+
+    /// Reads `host:port`.
+    static func address(_ text: String, field: String) throws(Fault) -> (host: String, port: Int) {
+        guard let colon = text.lastIndex(of: ":"),
+            let port = Int(text[text.index(after: colon)...]),
+            (0...65_535).contains(port), colon != text.startIndex
+        else { throw .invalid(field, "'\(shown(text))' is not address:port") }
+        return (String(text[..<colon]), port)
+    }
+
+    /// How long a guest may take to answer: `ROOST_BOOT_SECONDS`, else a minute.
+    static func bootDeadline() throws(Fault) -> Duration {
+        guard let text = environment("ROOST_BOOT_SECONDS") else { return .seconds(60) }
+        guard let seconds = Int(text), (1...3600).contains(seconds) else {
+            throw .invalid("ROOST_BOOT_SECONDS", "'\(shown(text))' is not 1 to 3600")
+        }
+        return .seconds(seconds)
+    }
+
+    /// The driver's name, checked: a missing one is an error, never replaced.
+    func driverName() throws(Fault) -> String {
+        let name = driver ?? (dev ? "simulated" : "qemu")
+        guard name == "qemu" || name == "simulated" else {
+            throw Fault(.driverMissing, "no driver '\(shown(name))' in this build")
+        }
+        return name
+    }
+}

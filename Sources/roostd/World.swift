@@ -1,0 +1,353 @@
+import GRPCCore
+import Glibc
+import Logging
+import RoostAPI
+import RoostConnect
+import RoostControl
+import RoostDriver
+import RoostDriverQEMU
+import RoostHost
+import RoostImages
+import RoostLink
+import RoostLinux
+import RoostModel
+import RoostNode
+import RoostOperations
+import RoostScheduler
+import RoostServices
+import RoostStore
+import RoostStoreSQL
+
+/// The two stores: control's and the node's. Neither side reads the other's.
+struct Stores {
+    let control: any Store
+    let node: any Store
+    private let files: [SQLiteStore]
+
+    /// Opens both in `directory`; in memory when there is none.
+    init(_ directory: String?) async throws(Fault) {
+        guard let directory else {
+            control = MemoryStore()
+            node = MemoryStore()
+            files = []
+            return
+        }
+        let control = try await SQLiteStore.open(path: "\(directory)/roost.db")
+        let node = try await SQLiteStore.open(path: "\(directory)/node.db")
+        self.control = control
+        self.node = node
+        files = [control, node]
+    }
+
+    func close() async throws(Fault) {
+        for file in files { try await file.close() }
+    }
+}
+
+/// The adapters that touch this host.
+struct Host {
+    let driver: any Driver
+    let qemu: QEMUDriver?
+    let files: any VMFiles
+    let catalogue: any CatalogueEditor
+    let memoryDirectory: String
+    let surroundings = Surroundings(
+        clock: ContinuousClock(),
+        wall: SystemWallClock(),
+        entropy: EntropySource()
+    )
+
+    init(_ settings: Settings, _ driverName: String) async throws(Fault) {
+        let runtime = Settings.environment("XDG_RUNTIME_DIR")
+        guard let tmpfs = HostFacts.memoryDirectory(runtimeDirectory: runtime) else {
+            throw Fault(.hostNotReady, "no tmpfs for guest memory: mount one on /dev/shm")
+        }
+        if driverName == "simulated" {
+            memoryDirectory = tmpfs
+            driver = SimulatedDriver(host: SimulatedHypervisor(), clock: surroundings.clock)
+            qemu = nil
+            files = SimulatedFiles(disk: SimulatedDisk(), clock: surroundings.clock)
+            catalogue = FixedCatalogue(base: SimulatedCatalogue.small())
+            return
+        }
+        guard let state = settings.stateDirectory else {
+            throw .invalid("--state-dir", "the qemu driver needs one")
+        }
+        // A directory for each state directory: nobody takes another daemon's files for leaks.
+        let memory = "\(tmpfs)/roost-\(getuid())-\(fingerprint(state))"
+        try makeDirectories(memory)
+        memoryDirectory = memory
+        let choice = Settings.environment("ROOST_ACCEL").map { AccelerationChoice(rawValue: $0) }
+        if case .some(.none) = choice {
+            throw .invalid("ROOST_ACCEL", "is none of auto, tcg, kvm")
+        }
+        let qemu = QEMUDriver(
+            QEMUSettings(
+                stateDirectory: state,
+                memoryDirectory: memory,
+                acceleration: (choice ?? nil) ?? .auto
+            )
+        )
+        self.qemu = qemu
+        driver = qemu
+        let catalogue = HostCatalogue(
+            stateDirectory: state,
+            agentPath: try Self.agentPath(),
+            wall: surroundings.wall
+        )
+        try await catalogue.removeLeftovers()
+        self.catalogue = catalogue
+        files = try NodeFiles(
+            stateDirectory: state,
+            memoryDirectory: memory,
+            tools: Self.tools(catalogue)
+        )
+    }
+
+    private static func tools(_ catalogue: HostCatalogue) -> NodeFileTools {
+        NodeFileTools(
+            makeOverlay: { path, backing, gibibytes throws(Fault) in
+                try await onItsOwnThread { () throws(Fault) in
+                    let file = try DiskFile.creating(path, mode: 0o600)
+                    try Qcow2Overlay.create(
+                        in: file,
+                        backing: backing,
+                        size: .gibibytes(UInt64(gibibytes))
+                    )
+                }
+            },
+            growDisk: { path, gibibytes throws(Fault) in
+                // A look at the header spares two processes a start.
+                let size = try await onItsOwnThread { () throws(Fault) in
+                    try Qcow2Overlay.virtualSize(of: try DiskFile.reading(path))
+                }
+                guard size < .gibibytes(UInt64(gibibytes)) else { return }
+                try await DiskTool().grow(path, toGiB: gibibytes)
+            },
+            imagePath: { digest throws(Fault) in try await catalogue.imagePath(digest) },
+            kernelPaths: { digest throws(Fault) in try await catalogue.kernelPaths(digest) }
+        )
+    }
+
+    /// The guest's agent: beside this program, or in the library directory of a package.
+    private static func agentPath() throws(Fault) -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count)
+        let program = String(
+            decoding: buffer[..<max(length, 0)].map { UInt8(bitPattern: $0) },
+            as: UTF8.self
+        )
+        let folder = program.lastIndex(of: "/").map { String(program[..<$0]) } ?? "."
+        let candidates = ["\(folder)/roost-agent", "/usr/lib/roost/roost-agent"]
+        guard let found = candidates.first(where: { access($0, R_OK) == 0 }) else {
+            throw Fault(
+                .hostNotReady,
+                "the guest's agent is in none of \(candidates.joined(separator: ", ")): make build"
+            )
+        }
+        return found
+    }
+}
+
+/// Both sides, joined.
+struct World: Sendable {
+    let spawner = Spawner()
+    let stop = Signal()
+    let node: NodeVMs
+    private let sessions: GuestSessions
+    let link: LocalLink
+    let vms: VMService
+    let guests: GuestService
+    let facts: Facts
+    let doctor: Doctor
+    let catalogue: any CatalogueEditor
+    let pages: Pages
+    let surroundings: Surroundings
+
+    init(_ settings: Settings, _ stores: Stores, _ host: Host, _ log: Logger) async throws(Fault) {
+        let surroundings = host.surroundings
+        self.surroundings = surroundings
+        let failpoints: any Failpoints =
+            try Settings.environment("ROOST_FAILPOINT").map { text throws(Fault) in
+                try ArmedFailpoints(text)
+            } ?? NoFailpoints()
+        let capacity = NodeCapacity(
+            cores: HostFacts.cores,
+            memoryMiB: Int(HostFacts.memory().total.mebibytes)
+        )
+        sessions = GuestSessions(
+            driver: host.driver,
+            surroundings: surroundings,
+            spawner: spawner
+        )
+        node = NodeVMs(
+            NodeParts(
+                driver: host.driver,
+                files: host.files,
+                catalogue: host.catalogue,
+                store: stores.node,
+                guests: sessions,
+                surroundings: surroundings,
+                failpoints: failpoints,
+                spawner: spawner,
+                log: log,
+                capacity: capacity,
+                bootDeadline: try Settings.bootDeadline()
+            )
+        )
+        let nodeID = try nodeID(settings.stateDirectory, surroundings)
+        link = LocalLink(
+            node: nodeID,
+            vms: node,
+            guests: sessions,
+            files: host.files,
+            catalogue: host.catalogue
+        )
+        let nodes = NodeDirectory()
+        nodes.join(link, capacity: capacity, policy: .laptop(capacity))
+        vms = VMService(
+            ControlParts(
+                store: stores.control,
+                nodes: nodes,
+                surroundings: surroundings,
+                failpoints: failpoints,
+                spawner: spawner,
+                log: log
+            )
+        )
+        guests = GuestService(vms)
+        catalogue = host.catalogue
+        let startedAt = ContinuousClock.now
+        var sockets: [String] = []
+        if let path = settings.socketPath { sockets.append(path) }
+        if let tcp = try settings.tcp() { sockets.append("\(tcp.host):\(tcp.port)") }
+        facts = Facts(
+            driver: host.driver.name,
+            sockets: sockets,
+            stateDirectory: settings.stateDirectory ?? "(memory)",
+            nodeID: nodeID.description,
+            startedAt: startedAt,
+            hypervisor: host.driver,
+            vms: vms,
+            stop: stop
+        )
+        doctor = Doctor(
+            driver: host.driver,
+            qemu: host.qemu,
+            files: host.files,
+            catalogue: host.catalogue,
+            stateDirectory: settings.stateDirectory,
+            memoryDirectory: host.memoryDirectory
+        )
+        pages = Pages(vms: vms, store: stores.control, startedAt: startedAt)
+    }
+
+    /// Finds everything again: the node what runs, the control side what it had accepted.
+    func recover() async throws(Fault) {
+        try await node.recover()
+        try await vms.recover()
+        try await guests.recover()
+        let (vms, clock, sessions) = (vms, surroundings.clock, sessions)
+        spawner.spawn { await followSleep(of: clock) { await sessions.stepClocks() } }
+        spawner.spawn {
+            // Hourly: what the trash and the journal may forget.
+            while !Task.isCancelled {
+                _ = try? await vms.purgeExpired()
+                _ = try? await vms.ledger.prune()
+                try? await clock.sleep(for: .seconds(3600))
+            }
+        }
+    }
+
+    /// Ends an idle daemon that nobody asked to stay.
+    func watchIdleness(_ settings: Settings, _ stop: Signal) async {
+        let started = Settings.environment("ROOST_READY_FD") != nil
+        let seconds = settings.idleExit > 0 ? settings.idleExit : (started ? 900 : 0)
+        guard seconds > 0 else { return }
+        var idle = 0
+        let step = min(seconds, 30)
+        while !Task.isCancelled {
+            do { try await surroundings.clock.sleep(for: .seconds(step)) } catch { return }
+            idle = await isIdle() ? idle + step : 0
+            if idle >= seconds {
+                stop.set()
+                return
+            }
+        }
+    }
+
+    private func isIdle() async -> Bool {
+        guard await facts.busyWith().isEmpty else { return false }
+        do throws(Fault) {
+            let page = try await vms.list(
+                VMFilter(states: [.starting, .running, .stopping, .paused]),
+                size: 1,
+                token: nil
+            )
+            return page.vms.isEmpty
+        } catch { return false }
+    }
+}
+
+extension OvercommitPolicy {
+    /// A laptop has few cores, and one reserved of two would halve it: only memory is held back.
+    static func laptop(_ capacity: NodeCapacity) -> OvercommitPolicy {
+        OvercommitPolicy(
+            reservedCores: 0,
+            reservedMemoryMiB: min(1024, capacity.memoryMiB / 8),
+            // Idle VMs share cores well; memory is what runs out.
+            cpuRatio: 32,
+            memoryRatio: 1.5
+        )
+    }
+}
+
+/// This node's id, made once.
+private func nodeID(
+    _ stateDirectory: String?,
+    _ surroundings: Surroundings
+) throws(Fault) -> NodeID {
+    guard let stateDirectory else { return surroundings.identifier() }
+    let path = "\(stateDirectory)/node-id"
+    if let bytes = try DurableFile.read(path, limit: 64) {
+        let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }
+        guard let id = NodeID(text) else {
+            throw Fault(.stateUnreadable, "'\(path)' holds no node id", metadata: ["path": path])
+        }
+        return id
+    }
+    let id: NodeID = surroundings.identifier()
+    try DurableFile.write(path, Array("\(id)\n".utf8), mode: 0o600)
+    return id
+}
+
+/// Calls `woke` after this host has slept: only CLOCK_BOOTTIME goes on while it does.
+private func followSleep(
+    of clock: any Clock<Duration>,
+    woke: @Sendable () async -> Void
+) async {
+    var asleep = secondsAsleep()
+    while !Task.isCancelled {
+        do { try await clock.sleep(for: .seconds(15)) } catch { return }
+        let now = secondsAsleep()
+        if now > asleep + 1 { await woke() }
+        asleep = now
+    }
+}
+
+/// Seconds that this host has slept since it booted.
+private func secondsAsleep() -> Int {
+    var awake = timespec()
+    var all = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &awake)
+    clock_gettime(CLOCK_BOOTTIME, &all)
+    return all.tv_sec - awake.tv_sec
+}
+
+/// Eight digits that differ for different texts (FNV-1a).
+private func fingerprint(_ text: String) -> String {
+    var hash: UInt32 = 0x811c_9dc5
+    for byte in text.utf8 { hash = (hash ^ UInt32(byte)) &* 0x0100_0193 }
+    let digits = String(hash, radix: 16)
+    return String(repeating: "0", count: 8 - digits.utf8.count) + digits
+}

@@ -1,0 +1,221 @@
+"""The daemon comes and goes; guests go on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from harness import claim, is_alive, kill, new_id, until
+
+
+def status(place):
+    found = place.json("daemon", "status")
+    claim(found["driver"] == "qemu" and found["pid"] == place.find_daemon(), found)
+    claim(found["sockets"] == [place.socket] and found["version"], found)
+    claim("tcg" in found["acceleration"] or "kvm" in found["acceleration"], found)
+    place.ok("daemon", "start")
+    claim(place.json("daemon", "status")["pid"] == found["pid"], "start made a second daemon")
+
+
+def orderly_end(place):
+    """Ending the daemon in order, too, leaves the guest alone."""
+    pid, before = place.vmm("box"), place.uptime("box")
+    place.ok("daemon", "stop")
+    claim(place.find_daemon() is None, "a daemon is left")
+    claim(not os.path.exists(place.socket), "its socket is left")
+    place.fails("daemon", "status", code=6)
+    claim(is_alive(pid), "the guest ended with the daemon")
+    claim(place.uptime("box") > before, "another guest")
+    claim(place.vmm("box") == pid)
+
+
+def killed(place):
+    pid, before = place.vmm("box"), place.uptime("box")
+    former = place.kill_daemon()
+    time.sleep(1)
+    begun = time.monotonic()
+    now = place.uptime("box")
+    took = time.monotonic() - begun
+    claim(place.daemon_pid() != former)
+    claim(place.vmm("box") == pid and now > before + 0.9, f"{before} -> {now}")
+    claim(took < 4, f"the first exec after it took {took:.1f} s")
+    claim(place.state_of("box") == "RUNNING", place.json("get", "box")["status"])
+    kill(place.vmm("box"))
+    until(lambda: place.state_of("box") == "FAILED", 3, "an adopted VMM's end to be noticed", 0.05)
+    place.ok("start", "box")
+
+
+def killed_while_exec(place):
+    """The command goes on in the guest; whoever comes back under its id gets the rest."""
+    op = new_id()
+    words = ["exec", "--op-id", op, "box", "--", "sh", "-c",
+             "echo ran >> /root/once; sleep 3; cat /root/once"]
+    first = place.popen("roost", *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: place("exec", "box", "--", "test", "-e", "/root/once").code == 0, 10, "the run")
+    place.kill_daemon()
+    first.wait(20)
+    again = place(*words)
+    claim(again.code == 0 and again.out == "ran\n", again)
+
+
+def ended_meanwhile(place):
+    """What ends while there is no daemon is known afterwards."""
+    place.sh("box", "sync")
+    place.ok("exec", "-d", "box", "--", "sh", "-c", "sleep 2; poweroff -f")
+    pid = place.vmm("box")
+    place.kill_daemon()
+    until(lambda: not is_alive(pid), 20, "the guest's power-off")
+    claim(place.state_of("box") == "STOPPED", place.json("get", "box")["status"])
+    place.ok("start", "box")
+    pid = place.vmm("box")
+    place.kill_daemon()
+    kill(pid)
+    claim(place.state_of("box") == "FAILED", place.json("get", "box")["status"])
+    claim(place.memory_files() == [], "its memory file is left")
+    place.ok("start", "box")
+
+
+def scratch(place, change, words):
+    """handles.json is a hint: without it, or with a wrong one, the guest is found all the same."""
+    vm = place.json("get", "box")["id"]
+    path = f"{place.state}/vms/{vm}/handles.json"
+    pid, before = place.vmm("box"), place.uptime("box")
+    place.kill_daemon()
+    change(path)
+    claim(place.uptime("box") > before and place.vmm("box") == pid, words)
+    with open(path, encoding="utf-8") as file:
+        claim(json.load(file)["process"]["pid"] == pid, "handles.json was not put right")
+
+
+def recycle(path):
+    """Another process has the pid now: this one."""
+    with open(path, encoding="utf-8") as file:
+        handles = json.load(file)
+    handles["process"]["pid"] = os.getpid()
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(handles, file)
+
+
+def corrupt(path):
+    with open(path, "wb") as file:
+        file.write(b'{"vm": \xff\x00')
+
+
+def isolated(bench, place):
+    """Another state directory is another world; so is a socket of one's own."""
+    other = bench.place("other", ROOST_SOCKET=f"{bench.base}/elsewhere.sock")
+    claim(other.ok("ls", "-q") == "", "the other daemon lists our VMs")
+    claim(other.json("daemon", "status")["sockets"] == [f"{bench.base}/elsewhere.sock"])
+    claim(other.find_daemon() not in (None, place.find_daemon()))
+    other.fails("get", "box", code=3)
+    other.ok("daemon", "stop")
+    claim(place.state_of("box") == "RUNNING")
+    by_flags = place.ok("--version") and place(
+        "ls", "-q", "--state-dir", other.state, "--socket", other.socket
+    )
+    claim(by_flags.code == 0 and by_flags.out == "", by_flags)
+    other.clear()
+
+
+def race(bench):
+    """Two first commands at once: one daemon, two answers."""
+    place = bench.place("race")
+    racers = [place.popen("roost", "ls", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+              for _ in range(4)]
+    ends = [(racer.communicate(timeout=30), racer.returncode) for racer in racers]
+    claim(all(code == 0 for _, code in ends), ends)
+    place.clear()
+
+
+def second_daemon(bench, place):
+    """roostd on a held state directory ends with 3, on a served socket with 4."""
+    for words, code in ((["--state-dir", place.state, "--socket", f"{bench.base}/two.sock"], 3),
+                        (["--state-dir", f"{bench.base}/two", "--socket", place.socket], 4)):
+        process = place.popen("roostd", *words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        err = process.communicate(timeout=20)[1]
+        claim(process.returncode == code, process.returncode, err)
+    shutil.rmtree(f"{bench.base}/two", ignore_errors=True)
+    claim(place.ok("ls", "-q") == "box\n")
+
+
+def long_socket(bench):
+    path = f"{bench.base}/{'s' * (150 - len(bench.base) - 1)}"
+    place = bench.place("long", prepared=False, ROOST_SOCKET=path)
+    place.fails("ls", code=2, words=["150 bytes"])
+    process = place.popen("roostd", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    err = process.communicate(timeout=20)[1]
+    claim(process.returncode == 2 and b"150 bytes" in err, process.returncode, err)
+
+
+def by_signal(place):
+    """SIGTERM ends the daemon as `daemon stop` does."""
+    pid = place.find_daemon()
+    kill(pid, signal.SIGTERM)
+    until(lambda: not is_alive(pid), 5, "the daemon's end")
+    claim(not os.path.exists(place.socket), "its socket is left")
+    claim(place.state_of("box") == "RUNNING")
+
+
+def doctor(place):
+    found = place.json("doctor")
+    verdicts = {one["id"]: one["verdict"] for one in found}
+    claim("FAIL" not in verdicts.values() and len(found) >= 8, found)
+    claim(all(one.get("fix") for one in found if one["verdict"] != "PASS"), found)
+
+
+def planted(place):
+    """One leak of each kind, and all of them are found and nothing else."""
+    vm = "0123456789abcdef0123456789abcdef"
+    memory = os.path.dirname(place.memory_files()[0])
+    plants = [f"{memory}/roost-{vm}.mem", f"{place.state}/vms/strange-thing"]
+    with open(plants[0], "wb"):
+        pass
+    os.mkdir(plants[1])
+    folder = f"{place.state}/vms/{vm}"
+    os.mkdir(folder)
+    process = subprocess.Popen(
+        ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-machine", "none",
+         "-uuid", "01234567-89ab-cdef-0123-456789abcdef", "-name", "guest=name=roost.agent.0"],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )
+    try:
+        os.rmdir(folder)
+        result = place("doctor", "--leaks", "-o", "json")
+        claim(result.code == 1, result)
+        names = {one["name"] for one in json.loads(result.out)}
+        wanted = set(plants) | {str(process.pid)}
+        claim(names == wanted, "found", names, "wanted", wanted)
+        for leak in json.loads(result.out):
+            claim(leak["fix"], "no remedy:", leak)
+    finally:
+        process.kill()
+        process.wait()
+        os.unlink(plants[0])
+        os.rmdir(plants[1])
+    claim(json.loads(place.ok("doctor", "--leaks", "-o", "json")) == [])
+
+
+def checks(runner, bench, place):
+    runner.check("daemon status says pid, socket, driver and acceleration", status, place)
+    runner.check("daemon stop leaves the guest alone, and the next command finds it",
+                 orderly_end, place)
+    runner.check("SIGTERM ends the daemon in order", by_signal, place)
+    runner.check("after kill -9 of the daemon the guest is the same and its end is noticed",
+                 killed, place)
+    runner.check("a command goes on through kill -9 of the daemon, and a repeat attaches",
+                 killed_while_exec, place)
+    runner.check("what powers off or dies without a daemon is STOPPED or FAILED afterwards",
+                 ended_meanwhile, place)
+    for words, change in (("missing", os.unlink), ("corrupt", corrupt),
+                          ("of a recycled pid", recycle)):
+        runner.check(f"a handles.json that is {words} loses nothing", scratch, place, change, words)
+    runner.check("ROOST_STATE_DIR and ROOST_SOCKET isolate a second daemon", isolated, bench, place)
+    runner.check("racing first commands start one daemon and all succeed", race, bench)
+    runner.check("a second daemon is refused the state directory and the socket",
+                 second_daemon, bench, place)
+    runner.check("a socket path of 150 bytes is refused with its length", long_socket, bench)
+    runner.check("doctor has a remedy for whatever does not pass", doctor, place)
+    runner.check("doctor --leaks finds a planted process, memory file and directory",
+                 planted, place)
