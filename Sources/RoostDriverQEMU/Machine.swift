@@ -11,8 +11,10 @@ final class Machine: Sendable {
     let identity: ProcessIdentity
     let generation: Int?
     let folder: MachineFolder
-    /// How it ended, once it has, is reaped and cleaned up after.
+    /// How it ended, once it has and is reaped: whoever waits hears it before the clean-up.
     let exit = Latch<VMMExit>()
+    /// Set once it is cleaned up after: nothing of it is in the way of its next start.
+    let cleaned = Latch<Void>()
 
     private struct State {
         var phase = VMMStatus.Phase.running
@@ -44,25 +46,30 @@ final class Machine: Sendable {
 
     var phase: VMMStatus.Phase { state.withLock(\.phase) }
 
-    /// Begins to watch. `ended` is called once, after the clean-up and before ``exit`` is set.
+    /// Begins to watch. `ended` is called once, after the clean-up and before ``cleaned`` is set.
     func watch(ended: @escaping @Sendable (Machine) -> Void) {
         let watcher = Task { [self] in
             guard let end = await process.end() else { return }
-            await finish(end)
-            ended(self)
+            let keepers = await disconnect()
             exit.set(await exitReport(end))
+            for keeper in keepers { keeper.cancel() }
+            await folder.clean()
+            ended(self)
+            cleaned.set(())
         }
         let logs = [folder.console, folder.messages]
         let keepers = logs.map { log in Task { await log.keepBounded() } }
         state.withLock { $0.tasks = [watcher] + keepers }
     }
 
-    /// Ends it with SIGKILL and waits until it is reaped. Throws ``Reason/deadline`` after 5 s.
+    /// Ends it with SIGKILL and waits until it is reaped and cleaned up after. Throws ``Reason/deadline`` after 5 s.
     func kill() async throws(Fault) {
         try process.signal(9)
         // Not the caller's task: a cancelled caller must not believe that it is dead already.
-        let ended = await Task { [exit] in await exit.wait(until: .now + .seconds(5)) }.value
-        guard ended != nil else {
+        let isOver = await Task { [cleaned] in
+            await cleaned.wait(until: .now + .seconds(5)) != nil
+        }.value
+        guard isOver else {
             throw Fault(.deadline, "process \(identity.pid) of VM \(id.short) does not end")
         }
     }
@@ -187,7 +194,8 @@ final class Machine: Sendable {
         try? process.signal(9)
     }
 
-    private func finish(_ end: ProcessEnd) async {
+    /// Closes what leads to the process that has ended; returns who else watches its files.
+    private func disconnect() async -> [Task<Void, Never>] {
         let (control, agent, tasks) = state.withLock { state in
             (state.control, state.agent, state.tasks.dropFirst())
         }
@@ -195,8 +203,7 @@ final class Machine: Sendable {
         await control?.drained(until: .now + .milliseconds(200))
         control?.close()
         agent?.closeNow()
-        for task in tasks { task.cancel() }
-        await folder.clean()
+        return Array(tasks)
     }
 
     private func exitReport(_ end: ProcessEnd) async -> VMMExit {

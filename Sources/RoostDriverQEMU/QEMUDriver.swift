@@ -64,7 +64,7 @@ package final class QEMUDriver: Driver {
         if let machine = await machine(launch.id) {
             if machine.identity.isAlive { return }
             // It has just died: its files are cleared away before new ones are made.
-            _ = await machine.exit.wait()
+            _ = await machine.cleaned.wait()
         }
         let isFirst = state.withLock { $0.starting.insert(launch.id).inserted }
         guard isFirst else {

@@ -51,12 +51,11 @@ struct ProcessTests {
     }
 
     @Test func aToolThatHangsIsKilledAndReaped() async throws {
-        let began = ContinuousClock.now
         let fault = await #expect(throws: Fault.self) {
             try await runTool("/bin/sleep", ["7391"], deadline: .milliseconds(50))
         }
         #expect(fault?.reason == .deadline)
-        #expect(ContinuousClock.now - began < .seconds(5))
+        // It would sleep for two hours.
         #expect(ProcessTable.processes(withArgumentContaining: "7391").isEmpty)
     }
 
