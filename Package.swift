@@ -199,7 +199,7 @@ let package = Package(
                 product("GRDB", "GRDB.swift"),
             ]
         ),
-        tests("RoostImagesTests", ["RoostImages", "RoostModel"]),
+        tests("RoostImagesTests", ["RoostImages", "RoostModel", "RoostHost"]),
         tests("RoostGuestWireTests", ["RoostGuestWire"]),
         tests(
             "RoostAgentTests",

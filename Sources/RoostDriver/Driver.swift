@@ -12,6 +12,8 @@ package struct Capabilities: OptionSet, Sendable {
     package static let guestAgent = Capabilities(rawValue: 1 << 1)
     /// ``Driver/reset(_:)`` works.
     package static let reset = Capabilities(rawValue: 1 << 2)
+    /// The driver is ``Forking``: saved machines can be made and started.
+    package static let fork = Capabilities(rawValue: 1 << 3)
 }
 
 /// A hypervisor. One process or one simulated machine a VM; everything is addressed by the VM's id.

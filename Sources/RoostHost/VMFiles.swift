@@ -22,6 +22,26 @@ package protocol VMFiles: Sendable {
     func restore(_ id: VMID) async throws(Fault)
     /// Removes every byte of the VM, in the trash or not. Missing is fine.
     func purge(_ id: VMID) async throws(Fault)
+    /// Where a VM's own saved memory is kept when its directory is at `place`; need not exist.
+    func savedFolder(_ id: VMID, _ place: DisksPlace) -> String
+    /// As ``prepare(_:spec:)``, but with the root disk over `disk`, the disk of a template, and
+    /// marked as a copy of it that was not renewed yet.
+    func prepareCopy(
+        _ id: VMID,
+        of template: String,
+        disk: String,
+        spec: VMSpec
+    ) async throws(Fault)
+    /// Whether the VM is a copy that still believes to be its template.
+    func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool
+    /// Takes that mark away.
+    func markRenewed(_ id: VMID) async throws(Fault)
+    /// Where the template of that name is kept; need not exist. Names are file names.
+    func templateFolder(_ template: String) -> String
+    /// The names of all templates, whole or not, sorted.
+    func templates() async throws(Fault) -> [String]
+    /// The templates that the disks of VMs are made over, in the trash or not.
+    func templatesInUse() async throws(Fault) -> Set<String>
     /// Where one VM's directory is: as cheap with a thousand VMs as with one.
     func place(_ id: VMID) async throws(Fault) -> DisksPlace
     /// The VMs that have a directory, and those in the trash.

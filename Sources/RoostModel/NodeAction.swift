@@ -12,6 +12,8 @@ package enum NodeAction: Sendable, Hashable, Codable {
     case reboot
     case pause
     case resume
+    /// Write memory and devices to disk and end the process; a start brings it back.
+    case suspend
     /// Kill if it runs, release everything, and put the disks in the trash.
     case discard
     /// Bring the disks back from the trash.
@@ -31,6 +33,7 @@ extension NodeAction {
         case .reboot: "reboot"
         case .pause: "pause"
         case .resume: "resume"
+        case .suspend: "suspend"
         case .discard: "discard"
         case .restore: "restore"
         case .purge: "purge"
@@ -41,7 +44,7 @@ extension NodeAction {
     package var isOneShot: Bool {
         switch self {
         case .restart, .reboot: true
-        case .provision, .start, .stop, .pause, .resume, .discard, .restore, .purge: false
+        case .provision, .start, .stop, .pause, .resume, .suspend, .discard, .restore, .purge: false
         }
     }
 }

@@ -63,6 +63,8 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case kernelInvalid = "KERNEL_INVALID"
     case digestMismatch = "DIGEST_MISMATCH"
     case stateUnreadable = "STATE_UNREADABLE"
+    case savedStateDamaged = "SAVED_STATE_DAMAGED"
+    case shapeDiffers = "SHAPE_DIFFERS"
     case ioFailed = "IO_FAILED"
     // The rest
     case unsupported = "UNSUPPORTED"
@@ -212,6 +214,13 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
         case .digestMismatch: return Entry(.dataLoss, "remove it and import it again")
         case .stateUnreadable:
             return Entry(.dataLoss, "it was set aside, not deleted: look at {path}")
+        case .savedStateDamaged:
+            return Entry(.dataLoss, "look at {path}; the saved memory cannot be used, the disk can")
+        case .shapeDiffers:
+            return Entry(
+                .failedPrecondition,
+                "put back what the message names, or start from the disk alone"
+            )
         case .ioFailed:
             return Entry(.unavailable, "check the disk and the permissions: roost doctor")
         case .unsupported: return Entry(.unimplemented, "see what this host can do: roost doctor")

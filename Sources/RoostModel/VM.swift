@@ -18,6 +18,8 @@ package struct VMSpec: Hashable, Sendable, Codable {
     package var restart: RestartPolicy
     /// Removed with everything it has when its command ends; never in the trash.
     package var disposable: Bool
+    /// Boots its kernel even where a copy of a template could be had.
+    package var coldBoot: Bool
 
     package init(
         cores: Int,
@@ -28,7 +30,8 @@ package struct VMSpec: Hashable, Sendable, Codable {
         ports: [PublishedPort] = [],
         network: NetworkMode = .user,
         restart: RestartPolicy = RestartPolicy(),
-        disposable: Bool = false
+        disposable: Bool = false,
+        coldBoot: Bool = false
     ) {
         self.cores = cores
         self.memoryMiB = memoryMiB
@@ -39,6 +42,7 @@ package struct VMSpec: Hashable, Sendable, Codable {
         self.network = network
         self.restart = restart
         self.disposable = disposable
+        self.coldBoot = coldBoot
     }
 }
 

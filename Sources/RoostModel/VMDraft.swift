@@ -17,6 +17,7 @@ package struct VMDraft: Hashable, Sendable, Codable {
     package var network: NetworkMode
     package var restart: RestartPolicy
     package var disposable: Bool
+    package var coldBoot: Bool
     package var startOnCreate: Bool
     /// The node to use; empty lets the scheduler choose.
     package var node: String
@@ -34,6 +35,7 @@ package struct VMDraft: Hashable, Sendable, Codable {
         network = .user
         restart = RestartPolicy()
         disposable = false
+        coldBoot = false
         startOnCreate = false
         node = ""
     }

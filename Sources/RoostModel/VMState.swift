@@ -42,7 +42,7 @@ package enum VMState: String, CaseIterable, Sendable, Codable {
     package func canBecome(_ next: VMState) -> Bool {
         if self == next { return false }
         switch (self, next) {
-        case (.deleted, .stopped): return true
+        case (.deleted, .stopped), (.deleted, .suspended): return true
         case (.deleted, _): return false
         case (_, .lost), (_, .deleting), (_, .failed): return true
         case (.lost, _): return next != .deleted && next != .pending
@@ -67,7 +67,7 @@ package enum VMState: String, CaseIterable, Sendable, Codable {
         case (.failed, .starting), (.failed, .stopped), (.failed, .provisioning),
             (.failed, .pending):
             return true
-        case (.deleting, .deleted), (.deleting, .stopped): return true
+        case (.deleting, .deleted), (.deleting, .stopped), (.deleting, .suspended): return true
         default: return false
         }
     }
@@ -100,6 +100,7 @@ package enum PowerVerb: String, CaseIterable, Sendable, Codable {
     case reboot
     case pause
     case resume
+    case suspend
     case delete
 
     /// What asking for this verb in `state` means. The one table of rule V8, tested exhaustively.
@@ -108,8 +109,10 @@ package enum PowerVerb: String, CaseIterable, Sendable, Codable {
         case (_, .deleted), (_, .deleting): .refused
         case (.delete, _): .allowed
         case (.kill, .stopped), (.stop, .stopped), (.kill, .failed), (.stop, .failed),
-            (.kill, .pending), (.stop, .pending), (.stop, .suspended), (.kill, .suspended):
+            (.kill, .pending), (.stop, .pending):
             .alreadyHolds
+        // Its processes are kept, and nothing can ask them to end: only a kill drops them.
+        case (.stop, .suspended): .refused
         case (.stop, _), (.kill, _): .allowed
         case (.start, .running): .alreadyHolds
         case (.start, .stopped), (.start, .paused), (.start, .suspended), (.start, .failed),
@@ -126,6 +129,9 @@ package enum PowerVerb: String, CaseIterable, Sendable, Codable {
         case (.resume, .paused): .allowed
         case (.resume, .running): .alreadyHolds
         case (.resume, _): .refused
+        case (.suspend, .running), (.suspend, .paused): .allowed
+        case (.suspend, .suspended): .alreadyHolds
+        case (.suspend, _): .refused
         }
     }
 }

@@ -3,24 +3,43 @@ package import RoostModel
 /// What a VM's VMM does.
 package enum VMMPhase: String, CaseIterable, Sendable {
     case absent
+    /// There is none, and the memory of the last one is kept with the VM's disks.
+    case saved
     case running
     case paused
+}
+
+/// What a VM has to do with a template, which it may be a copy of.
+package enum CopyPhase: String, CaseIterable, Sendable {
+    /// It is none.
+    case none
+    /// It has no disks, and could be made by copying a template.
+    case possible
+    /// It was copied, and still believes to be what it was copied from.
+    case unrenewed
 }
 
 /// What a node sees of one VM: by looking, never from memory.
 package struct VMObservation: Hashable, Sendable {
     package var disks: DisksPlace
     package var vmm: VMMPhase
+    package var copy: CopyPhase
 
-    package init(disks: DisksPlace, vmm: VMMPhase) {
+    package init(disks: DisksPlace, vmm: VMMPhase, copy: CopyPhase = .none) {
         self.disks = disks
         self.vmm = vmm
+        self.copy = copy
     }
 
-    /// Every observation there is, for tables and tests.
+    /// Every observation there is, for tables and tests: a copy has disks, and what could become one
+    /// has none.
     package static var all: [VMObservation] {
         DisksPlace.allCases.flatMap { disks in
-            VMMPhase.allCases.map { VMObservation(disks: disks, vmm: $0) }
+            VMMPhase.allCases.flatMap { vmm in
+                [CopyPhase.none, disks == .missing ? .possible : .unrenewed].map {
+                    VMObservation(disks: disks, vmm: vmm, copy: $0)
+                }
+            }
         }
     }
 }
@@ -36,15 +55,17 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         return disksSteps(seen)
     case .start:
         switch seen.vmm {
-        case .running: return [.awaitGuest]
-        case .paused: return [.resumeVMM]
-        case .absent: return disksSteps(seen) + [.growDisk, .startVMM, .awaitGuest]
+        case .running: return [.awaitGuest] + renewal(seen)
+        case .paused: return [.resumeVMM] + renewal(seen)
+        case .saved: return disksSteps(seen) + [.restoreVMM, .awaitGuest] + renewal(seen)
+        case .absent where seen.disks == .missing && seen.copy == .possible:
+            return [.copyTemplate, .startCopy, .renewGuest]
+        case .absent: return disksSteps(seen) + coldStart + renewal(seen)
         }
     case .stop(let grace):
         return stopSteps(seen, grace: grace)
     case .restart(let grace):
-        return stopSteps(seen, grace: grace) + disksSteps(seen)
-            + [.growDisk, .startVMM, .awaitGuest]
+        return stopSteps(seen, grace: grace) + disksSteps(seen) + coldStart + renewal(seen)
     case .reboot:
         guard seen.vmm == .running else { throw refusal("reboot", seen) }
         return [.resetVMM, .awaitGuest]
@@ -52,16 +73,24 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         switch seen.vmm {
         case .running: return [.pauseVMM]
         case .paused: return []
-        case .absent: throw refusal("pause", seen)
+        case .absent, .saved: throw refusal("pause", seen)
         }
     case .resume:
         switch seen.vmm {
         case .running: return []
         case .paused: return [.resumeVMM]
-        case .absent: throw refusal("resume", seen)
+        case .absent, .saved: throw refusal("resume", seen)
+        }
+    case .suspend:
+        switch seen.vmm {
+        case .running, .paused: return [.saveVMM]
+        case .saved: return []
+        case .absent: throw refusal("suspend", seen)
         }
     case .discard:
-        return stopSteps(seen, grace: 0) + (seen.disks == .live ? [.trashDisks] : [])
+        // A suspended VM keeps its memory in the trash.
+        return (seen.vmm == .saved ? [] : stopSteps(seen, grace: 0))
+            + (seen.disks == .live ? [.trashDisks] : [])
     case .restore:
         switch seen.disks {
         case .trashed: return [.untrashDisks]
@@ -69,7 +98,8 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         case .missing: throw refusal("undelete", seen)
         }
     case .purge:
-        return stopSteps(seen, grace: 0) + (seen.disks == .missing ? [] : [.purgeDisks])
+        return (seen.vmm == .saved ? [] : stopSteps(seen, grace: 0))
+            + (seen.disks == .missing ? [] : [.purgeDisks])
     }
 }
 
@@ -78,8 +108,9 @@ package func settledState(_ seen: VMObservation) -> VMState {
     switch (seen.vmm, seen.disks) {
     case (.running, _): .running
     case (.paused, _): .paused
+    case (.saved, .live): .suspended
     case (.absent, .live): .stopped
-    case (.absent, .trashed), (.absent, .missing): .deleted
+    case (.absent, .trashed), (.absent, .missing), (.saved, .trashed), (.saved, .missing): .deleted
     }
 }
 
@@ -91,9 +122,17 @@ private func disksSteps(_ seen: VMObservation) -> [NodeStep] {
     }
 }
 
+private let coldStart: [NodeStep] = [.growDisk, .startVMM, .awaitGuest]
+
+/// A copy that was cut off before it became a machine of its own becomes one now.
+private func renewal(_ seen: VMObservation) -> [NodeStep] {
+    seen.copy == .unrenewed ? [.renewGuest] : []
+}
+
 private func stopSteps(_ seen: VMObservation, grace: Int) -> [NodeStep] {
     switch seen.vmm {
     case .absent: []
+    case .saved: [.dropSaved]
     // A guest whose CPUs stand still cannot shut itself down.
     case .paused: [.killVMM]
     case .running: grace > 0 ? [.shutDown(graceSeconds: grace)] : [.killVMM]

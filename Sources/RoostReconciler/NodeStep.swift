@@ -16,6 +16,18 @@ package enum NodeStep: ReversibleStep {
     case pauseVMM
     case resumeVMM
     case resetVMM
+    /// Write memory and devices beside the disks, and end the VMM.
+    case saveVMM
+    /// Start the VMM from what was written, which is used up by that.
+    case restoreVMM
+    /// Forget what was written: the next start boots.
+    case dropSaved
+    /// Make the directory with a root disk over the template's.
+    case copyTemplate
+    /// Start the VMM from the template's memory.
+    case startCopy
+    /// Make the copy a machine of its own: entropy, machine-id, host name, clock.
+    case renewGuest
     /// Move the directory to the trash.
     case trashDisks
     /// Move it back.
@@ -34,6 +46,12 @@ package enum NodeStep: ReversibleStep {
         case .pauseVMM: "pause-vmm"
         case .resumeVMM: "resume-vmm"
         case .resetVMM: "reset-vmm"
+        case .saveVMM: "save-vmm"
+        case .restoreVMM: "restore-vmm"
+        case .dropSaved: "drop-saved"
+        case .copyTemplate: "copy-template"
+        case .startCopy: "start-copy"
+        case .renewGuest: "renew-guest"
         case .trashDisks: "trash-disks"
         case .untrashDisks: "untrash-disks"
         case .purgeDisks: "purge-disks"
@@ -42,8 +60,10 @@ package enum NodeStep: ReversibleStep {
 
     package var inverse: NodeStep? {
         switch self {
-        case .makeDisks: .purgeDisks
-        case .startVMM: .killVMM
+        case .makeDisks, .copyTemplate: .purgeDisks
+        case .startVMM, .startCopy: .killVMM
+        // What was written is used up by the restoring: it is written again.
+        case .restoreVMM: .saveVMM
         case .pauseVMM: .resumeVMM
         case .resumeVMM: .pauseVMM
         case .trashDisks: .untrashDisks
@@ -51,15 +71,18 @@ package enum NodeStep: ReversibleStep {
         // A larger virtual disk holds the same bytes; waiting changes nothing.
         case .growDisk, .awaitGuest: nil
         // What the guest lost cannot be given back.
-        case .shutDown, .killVMM, .resetVMM, .purgeDisks: nil
+        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .renewGuest: nil
+        // Whole or not at all; and once it is, the VM is what was asked for.
+        case .saveVMM: nil
         }
     }
 
     package var isPointOfNoReturn: Bool {
         switch self {
-        case .shutDown, .killVMM, .resetVMM, .purgeDisks: true
-        case .makeDisks, .growDisk, .startVMM, .awaitGuest, .pauseVMM, .resumeVMM, .trashDisks,
-            .untrashDisks:
+        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .saveVMM, .renewGuest:
+            true
+        case .makeDisks, .growDisk, .startVMM, .awaitGuest, .pauseVMM, .resumeVMM,
+            .restoreVMM, .copyTemplate, .startCopy, .trashDisks, .untrashDisks:
             false
         }
     }

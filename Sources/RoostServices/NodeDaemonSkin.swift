@@ -77,7 +77,8 @@ package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProt
             ports: wanted.ports.sorted(),
             network: wanted.network,
             restart: wanted.restart,
-            disposable: wanted.disposable
+            disposable: wanted.disposable,
+            coldBoot: wanted.coldBoot
         )
         let assignment = VMAssignment(
             id: try vmID(request.assignment),

@@ -180,6 +180,13 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         try await power(.resume, "ResumeVM", request)
     }
 
+    package func suspendVM(
+        request: Roost_Compute_V1_SuspendVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_VMChange {
+        try await power(.suspend, "SuspendVM", request)
+    }
+
     package func deleteVM(
         request: Roost_Compute_V1_DeleteVMRequest,
         context: ServerContext

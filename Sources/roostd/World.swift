@@ -106,12 +106,13 @@ struct Host {
 
     private static func tools(_ catalogue: HostCatalogue) -> NodeFileTools {
         NodeFileTools(
-            makeOverlay: { path, backing, gibibytes throws(Fault) in
+            makeOverlay: { path, backing, format, gibibytes throws(Fault) in
                 try await onItsOwnThread { () throws(Fault) in
                     let file = try DiskFile.creating(path, mode: 0o600)
                     try Qcow2Overlay.create(
                         in: file,
                         backing: backing,
+                        format: format,
                         size: .gibibytes(UInt64(gibibytes))
                     )
                 }

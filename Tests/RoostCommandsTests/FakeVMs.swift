@@ -185,6 +185,12 @@ final class FakeVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> Change {
         try change(request.id, "resume", to: .running)
     }
+    func suspendVM(
+        request: Roost_Compute_V1_SuspendVMRequest,
+        context: ServerContext
+    ) async throws -> Change {
+        try change(request.id, "suspend", to: .suspended)
+    }
     func deleteVM(
         request: Roost_Compute_V1_DeleteVMRequest,
         context: ServerContext

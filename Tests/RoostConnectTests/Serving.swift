@@ -176,6 +176,10 @@ final class TestVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         request: Roost_Compute_V1_ResumeVMRequest,
         context: ServerContext
     ) async throws -> Roost_Compute_V1_VMChange { try refuse("ResumeVM") }
+    func suspendVM(
+        request: Roost_Compute_V1_SuspendVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_VMChange { try refuse("SuspendVM") }
     func deleteVM(
         request: Roost_Compute_V1_DeleteVMRequest,
         context: ServerContext

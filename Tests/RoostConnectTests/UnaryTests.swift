@@ -208,7 +208,7 @@ struct UnaryTests {
     }
 
     @Test func aDeadlineEndsTheCallAtOnce() async throws {
-        // The handler takes an hour unless it is cancelled; the suite's time limit would say so.
+        // The handler takes ten minutes unless it is cancelled; the suite's time limit would say so.
         let answer = try await Serving().run { port in
             try await post(
                 port,

@@ -14,12 +14,17 @@ struct FilesTests {
     private func tools(_ root: String, failing: Bool = false) -> NodeFileTools {
         let disks = DiskTool()
         return NodeFileTools(
-            makeOverlay: { path, backing, size async throws(Fault) in
+            makeOverlay: { path, backing, format, size async throws(Fault) in
                 if failing {
                     try DurableFile.write(path, [1])
                     throw Fault(.diskFull, "no room", metadata: ["path": path])
                 }
-                try await disks.makeOverlay(path, over: backing, format: "raw", gibibytes: size)
+                try await disks.makeOverlay(
+                    path,
+                    over: backing,
+                    format: format.rawValue,
+                    gibibytes: size
+                )
             },
             growDisk: { path, size async throws(Fault) in
                 try await disks.grow(path, toGiB: size)

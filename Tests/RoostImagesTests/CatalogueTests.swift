@@ -1,4 +1,5 @@
 import Foundation
+import RoostHost
 import RoostModel
 import Testing
 
@@ -104,7 +105,7 @@ struct Qcow2Tests {
         try DiskFile.creating(base).truncate(to: .mebibytes(1))
         let path = folder.file("overlay")
         let file = try DiskFile.creating(path)
-        try Qcow2Overlay.create(in: file, backing: base, size: .mebibytes(mebibytes))
+        try Qcow2Overlay.create(in: file, backing: base, format: .raw, size: .mebibytes(mebibytes))
         let check = try run("qemu-img", ["check", path])
         #expect(check.status == 0, "\(check.output)")
         let told = try run("qemu-img", ["info", "--output=json", path]).output
@@ -120,7 +121,7 @@ struct Qcow2Tests {
         let base = folder.file("base")
         try DiskFile.creating(base).truncate(to: .mebibytes(1))
         let overlay = try DiskFile.creating(folder.file("overlay"))
-        try Qcow2Overlay.create(in: overlay, backing: base, size: .mebibytes(1))
+        try Qcow2Overlay.create(in: overlay, backing: base, format: .raw, size: .mebibytes(1))
         let data = folder.file("data")
         let options = "data_file=\(folder.file("raw")),data_file_raw=on"
         _ = try run("qemu-img", ["create", "-f", "qcow2", "-o", options, data, "1M"])

@@ -21,13 +21,15 @@ private struct Host {
     mutating func act(_ step: NodeStep) {
         done.append(step)
         switch step {
-        case .makeDisks, .untrashDisks: disks = .live
-        case .startVMM, .resumeVMM: vmm = .running
+        case .makeDisks, .untrashDisks, .copyTemplate: disks = .live
+        case .startVMM, .resumeVMM, .startCopy, .restoreVMM: vmm = .running
+        case .saveVMM: vmm = .saved
+        case .dropSaved: vmm = .absent
         case .shutDown, .killVMM: vmm = .absent
         case .pauseVMM: vmm = .paused
         case .trashDisks: disks = .trashed
         case .purgeDisks: disks = .missing
-        case .growDisk, .awaitGuest, .resetVMM: break
+        case .growDisk, .awaitGuest, .resetVMM, .renewGuest: break
         }
     }
 }
@@ -45,11 +47,12 @@ private struct Case: Sendable, CustomStringConvertible {
     static let all: [Case] = {
         let actions: [NodeAction] = [
             .provision, .start, .stop(graceSeconds: 1), .restart(graceSeconds: 1), .reboot, .pause,
-            .resume, .discard, .restore, .purge,
+            .resume, .suspend, .discard, .restore, .purge,
         ]
         var found: [Case] = []
         for action in actions {
-            for seen in VMObservation.all where seen.vmm == .absent || seen.disks == .live {
+            for seen in VMObservation.all
+            where seen.vmm == .absent || seen.disks == .live {
                 guard let steps = try? plan(action, for: seen) else { continue }
                 for (index, step) in steps.enumerated() {
                     for point in [Failpoint.beforeStep(step.name), .afterStep(step.name)] {

@@ -31,6 +31,6 @@ struct PowerTableTests {
             #expect(!state.canBecome(state))
             #expect(state == .deleted || state.canBecome(.failed) || state == .failed)
         }
-        #expect(VMState.allCases.filter(VMState.deleted.canBecome) == [.stopped])
+        #expect(VMState.allCases.filter(VMState.deleted.canBecome) == [.stopped, .suspended])
     }
 }

@@ -286,6 +286,10 @@ package nonisolated struct Roost_Compute_V1_VMSpec: Sendable {
   /// Removed with everything it has when its command ends; never in the trash.
   package var disposable: Bool = false
 
+  /// Boot the kernel even where a copy of a prepared template could be had. Only disposable VMs are
+  /// copied from templates.
+  package var coldBoot: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -934,7 +938,7 @@ nonisolated extension Roost_Compute_V1_VM.Power: SwiftProtobuf._ProtoNameProvidi
 
 nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VMSpec"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cpu\0\u{1}memory\0\u{1}disk\0\u{1}image\0\u{1}kernel\0\u{1}ports\0\u{1}network\0\u{1}restart\0\u{1}disposable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cpu\0\u{1}memory\0\u{1}disk\0\u{1}image\0\u{1}kernel\0\u{1}ports\0\u{1}network\0\u{1}restart\0\u{1}disposable\0\u{3}cold_boot\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -951,6 +955,7 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
       case 7: try { try decoder.decodeSingularMessageField(value: &self._network) }()
       case 8: try { try decoder.decodeSingularMessageField(value: &self._restart) }()
       case 9: try { try decoder.decodeSingularBoolField(value: &self.disposable) }()
+      case 10: try { try decoder.decodeSingularBoolField(value: &self.coldBoot) }()
       default: break
       }
     }
@@ -988,6 +993,9 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
     if self.disposable != false {
       try visitor.visitSingularBoolField(value: self.disposable, fieldNumber: 9)
     }
+    if self.coldBoot != false {
+      try visitor.visitSingularBoolField(value: self.coldBoot, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1001,6 +1009,7 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
     if lhs._network != rhs._network {return false}
     if lhs._restart != rhs._restart {return false}
     if lhs.disposable != rhs.disposable {return false}
+    if lhs.coldBoot != rhs.coldBoot {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -176,6 +176,19 @@ package enum Roost_Compute_V1_VMService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "SuspendVM" metadata.
+        package enum SuspendVM: Sendable {
+            /// Request type for "SuspendVM".
+            package typealias Input = Roost_Compute_V1_SuspendVMRequest
+            /// Response type for "SuspendVM".
+            package typealias Output = Roost_Compute_V1_VMChange
+            /// Descriptor for "SuspendVM".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.compute.v1.VMService"),
+                method: "SuspendVM",
+                type: .unary
+            )
+        }
         /// Namespace for "DeleteVM" metadata.
         package enum DeleteVM: Sendable {
             /// Request type for "DeleteVM".
@@ -242,6 +255,7 @@ package enum Roost_Compute_V1_VMService: Sendable {
             KillVM.descriptor,
             PauseVM.descriptor,
             ResumeVM.descriptor,
+            SuspendVM.descriptor,
             DeleteVM.descriptor,
             UndeleteVM.descriptor,
             PurgeVM.descriptor,
@@ -494,6 +508,24 @@ extension Roost_Compute_V1_VMService {
         /// - Returns: A streaming response of `Roost_Compute_V1_VMChange` messages.
         func resumeVM(
             request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_ResumeVMRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VMChange>
+
+        /// Handle the "SuspendVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Compute_V1_SuspendVMRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Compute_V1_VMChange` messages.
+        func suspendVM(
+            request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_SuspendVMRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VMChange>
 
@@ -803,6 +835,24 @@ extension Roost_Compute_V1_VMService {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VMChange>
 
+        /// Handle the "SuspendVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_SuspendVMRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Compute_V1_VMChange` message.
+        func suspendVM(
+            request: GRPCCore.ServerRequest<Roost_Compute_V1_SuspendVMRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VMChange>
+
         /// Handle the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -1108,6 +1158,24 @@ extension Roost_Compute_V1_VMService {
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Compute_V1_VMChange
 
+        /// Handle the "SuspendVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Compute_V1_SuspendVMRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Compute_V1_VMChange` to respond with.
+        func suspendVM(
+            request: Roost_Compute_V1_SuspendVMRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Compute_V1_VMChange
+
         /// Handle the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -1319,6 +1387,17 @@ extension Roost_Compute_V1_VMService.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Roost_Compute_V1_VMService.Method.SuspendVM.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_SuspendVMRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_VMChange>(),
+            handler: { request, context in
+                try await self.suspendVM(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Roost_Compute_V1_VMService.Method.DeleteVM.descriptor,
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_DeleteVMRequest>(),
             serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_VMChange>(),
@@ -1494,6 +1573,17 @@ extension Roost_Compute_V1_VMService.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VMChange> {
         let response = try await self.resumeVM(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func suspendVM(
+        request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_SuspendVMRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VMChange> {
+        let response = try await self.suspendVM(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1701,6 +1791,19 @@ extension Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VMChange> {
         return GRPCCore.ServerResponse<Roost_Compute_V1_VMChange>(
             message: try await self.resumeVM(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func suspendVM(
+        request: GRPCCore.ServerRequest<Roost_Compute_V1_SuspendVMRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VMChange> {
+        return GRPCCore.ServerResponse<Roost_Compute_V1_VMChange>(
+            message: try await self.suspendVM(
                 request: request.message,
                 context: context
             ),
@@ -2050,6 +2153,29 @@ extension Roost_Compute_V1_VMService {
         func resumeVM<Result>(
             request: GRPCCore.ClientRequest<Roost_Compute_V1_ResumeVMRequest>,
             serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_ResumeVMRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_VMChange>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VMChange>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "SuspendVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_SuspendVMRequest` message.
+        ///   - serializer: A serializer for `Roost_Compute_V1_SuspendVMRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Compute_V1_VMChange` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func suspendVM<Result>(
+            request: GRPCCore.ClientRequest<Roost_Compute_V1_SuspendVMRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_SuspendVMRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_VMChange>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VMChange>) async throws -> Result
@@ -2579,6 +2705,40 @@ extension Roost_Compute_V1_VMService {
             )
         }
 
+        /// Call the "SuspendVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_SuspendVMRequest` message.
+        ///   - serializer: A serializer for `Roost_Compute_V1_SuspendVMRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Compute_V1_VMChange` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func suspendVM<Result>(
+            request: GRPCCore.ClientRequest<Roost_Compute_V1_SuspendVMRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_SuspendVMRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_VMChange>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VMChange>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Compute_V1_VMService.Method.SuspendVM.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -3061,6 +3221,35 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
         try await self.resumeVM(
             request: request,
             serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_ResumeVMRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_VMChange>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SuspendVM" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Compute_V1_SuspendVMRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func suspendVM<Result>(
+        request: GRPCCore.ClientRequest<Roost_Compute_V1_SuspendVMRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VMChange>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.suspendVM(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_SuspendVMRequest>(),
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_VMChange>(),
             options: options,
             onResponse: handleResponse
@@ -3576,6 +3765,39 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
             metadata: metadata
         )
         return try await self.resumeVM(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SuspendVM" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Writes memory and devices to disk and frees the RAM; StartVM brings the same processes back.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func suspendVM<Result>(
+        _ message: Roost_Compute_V1_SuspendVMRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VMChange>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Compute_V1_SuspendVMRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.suspendVM(
             request: request,
             options: options,
             onResponse: handleResponse

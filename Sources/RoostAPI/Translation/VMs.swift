@@ -37,6 +37,7 @@ extension VMDraft {
         image = spec.image
         kernel = spec.kernel
         disposable = spec.disposable
+        coldBoot = spec.coldBoot
         network = try NetworkMode(spec.network.mode)
         restart = RestartPolicy(
             mode: try RestartMode(spec.restart.mode),
@@ -110,6 +111,7 @@ extension Roost_Compute_V1_VMSpec {
         }
         restart.maxRestarts = Int32(clamping: spec.restart.maxRestarts)
         disposable = spec.disposable
+        coldBoot = spec.coldBoot
     }
 }
 
@@ -152,7 +154,8 @@ extension VMSpec {
             ports: draft.ports,
             network: draft.network,
             restart: draft.restart,
-            disposable: spec.disposable
+            disposable: spec.disposable,
+            coldBoot: spec.coldBoot
         )
     }
 }

@@ -235,3 +235,33 @@ struct Resume: BulkCommand {
         )
     }
 }
+
+/// `roost suspend`: writes VMs to disk and frees their memory.
+struct Suspend: BulkCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Write the memory of VMs to disk and free it; start brings their processes back.",
+        discussion: """
+            Examples:
+              roost suspend box
+              roost start box
+            """
+    )
+    static let verb = "suspended"
+
+    @OptionGroup var time: TimeoutOptions
+    @OptionGroup var options: BulkOptions
+
+    func limit() throws(Fault) -> Duration? { try time.duration() }
+
+    func call(_ daemon: Daemon, _ call: OneCall) async throws -> Bulk.Change {
+        try await daemon.vms.suspendVM(
+            .with {
+                $0.id = call.vm
+                $0.project = call.project
+                $0.validateOnly = call.isDryRun
+            },
+            metadata: call.metadata,
+            options: call.options
+        )
+    }
+}

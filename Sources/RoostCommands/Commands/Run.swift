@@ -100,6 +100,9 @@ struct Run: GuestCodeCommand {
     @Flag(name: .shortAndLong, help: "Leave at once; the VM stays.")
     var detach = false
 
+    @Flag(help: "Boot the kernel even where a copy of the image's template could be had.")
+    var noTemplate = false
+
     @OptionGroup(title: "VM") var spec: SpecOptions
     @OptionGroup(title: "Command") var guest: GuestCommandOptions
     @OptionGroup(title: "Change") var change: ChangeOptions
@@ -133,6 +136,7 @@ struct Run: GuestCodeCommand {
         var request = try spec.request(name: name, image: image ?? imageOption ?? "")
         request.project = project
         request.spec.disposable = isDisposable
+        request.spec.coldBoot = noTemplate
         request.validateOnly = change.dryRun
         var command = try GuestCommand(
             vm: name,

@@ -29,7 +29,7 @@ struct Roost: ParsableCommand {
                 name: "Power",
                 subcommands: [
                     Start.self, Stop.self, Kill.self, Restart.self, Reboot.self, Pause.self,
-                    Resume.self,
+                    Resume.self, Suspend.self,
                 ]
             ),
             CommandGroup(

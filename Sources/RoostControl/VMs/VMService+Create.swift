@@ -122,7 +122,8 @@ extension VMService {
             ports: draft.ports.sorted(),
             network: draft.network,
             restart: draft.restart,
-            disposable: draft.disposable
+            disposable: draft.disposable,
+            coldBoot: draft.coldBoot
         )
         return VM(
             id: parts.surroundings.identifier(),

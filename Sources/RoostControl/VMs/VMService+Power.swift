@@ -116,7 +116,7 @@ extension VMService {
             case .start, .restart: vm.status.state == .paused ? nil : .starting
             case .stop, .kill: vm.status.state.hasProcess ? .stopping : nil
             case .delete: .deleting
-            case .reboot, .pause, .resume: nil
+            case .reboot, .pause, .resume, .suspend: nil
             }
         if let passing { _ = vm.become(passing, reason: "\(verb.rawValue) accepted", at: now) }
         return vm
@@ -134,6 +134,7 @@ extension VMService {
             case .reboot: (.reboot, "Failed to reboot: ")
             case .pause: (.pause, "Failed to pause: ")
             case .resume: (.resume, "Failed to resume: ")
+            case .suspend: (.suspend, "Failed to suspend: ")
             case .delete: (removes ? .purge : .discard, "Failed to delete: ")
             }
         return LifecycleIntent(
@@ -258,6 +259,7 @@ extension PowerVerb {
         case .start, .restart, .resume: .running
         case .stop, .kill, .delete: .stopped
         case .pause: .paused
+        case .suspend: .suspended
         case .reboot: former
         }
     }

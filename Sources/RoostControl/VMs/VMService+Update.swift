@@ -77,7 +77,9 @@ extension VMService {
                 metadata: ["op": running.description]
             )
         }
-        guard fixed.isEmpty || !vm.status.state.hasProcess else {
+        // The memory that a suspended VM comes back with fits its old shape only.
+        let isFixed = vm.status.state.hasProcess || vm.status.state == .suspended
+        guard fixed.isEmpty || !isFixed else {
             let names = fixed.map(\.rawValue).sorted().joined(separator: ", ")
             throw Fault(
                 .needsStopped,

@@ -18,9 +18,10 @@ package struct KernelPaths: Sendable, Hashable {
 
 /// What ``NodeFiles`` needs from those who know disks and the catalogue.
 package struct NodeFileTools: Sendable {
-    /// Makes an overlay disk at a path over a backing file, of a virtual size in GiB.
+    /// Makes an overlay disk at a path over a backing file of a format, of a virtual size in GiB.
     package var makeOverlay:
-        @Sendable (_ path: String, _ backing: String, _ gibibytes: Int) async throws(Fault) -> Void
+        @Sendable (_ path: String, _ backing: String, _ format: DiskFormat, _ gibibytes: Int)
+            async throws(Fault) -> Void
     /// Makes the virtual size of the disk at a path at least that many GiB.
     package var growDisk: @Sendable (_ path: String, _ gibibytes: Int) async throws(Fault) -> Void
     /// The root file system's image of an image digest.
@@ -30,7 +31,7 @@ package struct NodeFileTools: Sendable {
 
     package init(
         makeOverlay:
-            @escaping @Sendable (String, String, Int) async throws(Fault) -> Void,
+            @escaping @Sendable (String, String, DiskFormat, Int) async throws(Fault) -> Void,
         growDisk: @escaping @Sendable (String, Int) async throws(Fault) -> Void,
         imagePath: @escaping @Sendable (String) async throws(Fault) -> String,
         kernelPaths: @escaping @Sendable (String) async throws(Fault) -> KernelPaths
@@ -52,7 +53,7 @@ package struct NodeFileTools: Sendable {
 /// Each arrow is one rename, so a crash leaves one side or the other. Names that begin with a dot
 /// are ours and unfinished: the next call for that VM removes them.
 package struct NodeFiles: VMFiles {
-    private let root: String
+    let root: String
     private let memoryDirectory: String
     private let tools: NodeFileTools
 
@@ -65,24 +66,49 @@ package struct NodeFiles: VMFiles {
         root = stateDirectory
         self.memoryDirectory = memoryDirectory
         self.tools = tools
-        for folder in ["\(root)/vms", "\(root)/trash"] { try makeDirectory(folder) }
+        for folder in ["\(root)/vms", "\(root)/trash", "\(root)/templates"] {
+            try makeDirectory(folder)
+        }
     }
 
     package func prepare(_ id: VMID, spec: VMSpec) async throws(Fault) {
         if isDirectory(live(id)) { return }
+        try await stage(id, over: try await tools.imagePath(spec.image), .raw, spec: spec)
+    }
+
+    /// Makes the directory beside its place, with small files of these names and contents, and
+    /// renames it there. What is not durable may be gone or cut short after a power cut.
+    func stage(
+        _ id: VMID,
+        over backing: String,
+        _ format: DiskFormat,
+        spec: VMSpec,
+        marks: [String: String] = [:],
+        isDurable: Bool = true
+    ) async throws(Fault) {
         let staging = "\(root)/vms/.new-\(id)"
-        let backing = try await tools.imagePath(spec.image)
         try await onItsOwnThread { () throws(Fault) in
             try removeTree(staging)
             try makeDirectory(staging)
         }
         do throws(Fault) {
-            try await tools.makeOverlay("\(staging)/root.qcow2", backing, spec.rootDiskGiB)
+            try await tools.makeOverlay(
+                "\(staging)/root.qcow2",
+                backing,
+                format,
+                spec.rootDiskGiB
+            )
             try await onItsOwnThread { () throws(Fault) in
-                try syncFile("\(staging)/root.qcow2")
-                try DurableFile.syncDirectory(staging)
+                for (name, text) in marks {
+                    let path = "\(staging)/\(name)"
+                    try DurableFile.write(path, Array(text.utf8), sync: isDurable)
+                }
+                if isDurable {
+                    try syncFile("\(staging)/root.qcow2")
+                    try DurableFile.syncDirectory(staging)
+                }
                 try move(staging, live(id))
-                try DurableFile.syncDirectory("\(root)/vms")
+                if isDurable { try DurableFile.syncDirectory("\(root)/vms") }
             }
         } catch {
             // The reason of the failure matters more than that of a failed clean-up, which the next
@@ -203,8 +229,8 @@ package struct NodeFiles: VMFiles {
         throw Fault(.vmNotFound, "VM \(id.short) has no directory", metadata: ["vm": "\(id)"])
     }
 
-    private func live(_ id: VMID) -> String { "\(root)/vms/\(id)" }
-    private func trash(_ id: VMID) -> String { "\(root)/trash/\(id)" }
+    func live(_ id: VMID) -> String { "\(root)/vms/\(id)" }
+    func trash(_ id: VMID) -> String { "\(root)/trash/\(id)" }
 
     private func checkedDisk(_ id: VMID) throws(Fault) -> String {
         let path = "\(live(id))/root.qcow2"

@@ -8,6 +8,10 @@ package final class SimulatedDisk: Sendable {
     package struct Directory: Sendable, Hashable {
         package var image: String
         package var rootDiskGiB: Int
+        /// The template that it was copied from.
+        package var template: String?
+        /// Whether it still believes to be its template.
+        package var isUnrenewed = false
     }
 
     /// Everything on it.
@@ -16,6 +20,8 @@ package final class SimulatedDisk: Sendable {
         package var trashed: [VMID: Directory] = [:]
         /// Directories that were begun and not renamed into place.
         package var staged: Set<VMID> = []
+        /// Names of templates that have a folder.
+        package var templates: Set<String> = []
     }
 
     /// What a console said, without what was dropped.

@@ -123,6 +123,50 @@ package struct SimulatedFiles: VMFiles {
         await pause(.purge)
     }
 
+    package func savedFolder(_ id: VMID, _ place: DisksPlace) -> String {
+        "/simulated/vms/\(id)/saved"
+    }
+
+    package func prepareCopy(
+        _ id: VMID,
+        of template: String,
+        disk path: String,
+        spec: VMSpec
+    ) async throws(Fault) {
+        await pause(.prepare)
+        if let fault = failing(.prepare) { throw fault }
+        disk.change { content in
+            guard content.live[id] == nil else { return }
+            content.live[id] = SimulatedDisk.Directory(
+                image: spec.image,
+                rootDiskGiB: spec.rootDiskGiB,
+                template: template,
+                isUnrenewed: true
+            )
+        }
+        await pause(.prepare)
+    }
+
+    package func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool {
+        let content = disk.content
+        return (content.live[id] ?? content.trashed[id])?.isUnrenewed ?? false
+    }
+
+    package func markRenewed(_ id: VMID) async throws(Fault) {
+        try await enter(.launch)
+        disk.change { $0.live[id]?.isUnrenewed = false }
+    }
+
+    package func templateFolder(_ template: String) -> String { "/simulated/templates/\(template)" }
+
+    package func templates() async throws(Fault) -> [String] { disk.content.templates.sorted() }
+
+    package func templatesInUse() async throws(Fault) -> Set<String> {
+        let content = disk.content
+        let all = Array(content.live.values) + Array(content.trashed.values)
+        return Set(all.compactMap(\.template))
+    }
+
     package func place(_ id: VMID) async throws(Fault) -> DisksPlace {
         try await enter(.inventory)
         let content = disk.content

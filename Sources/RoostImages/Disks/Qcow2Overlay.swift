@@ -1,3 +1,4 @@
+package import RoostHost
 package import RoostModel
 
 /// A qcow2 disk over a read-only raw image: copy-on-write without touching the image.
@@ -24,12 +25,14 @@ package enum Qcow2Overlay {
     ///
     /// - Parameters:
     ///   - file: Where the overlay goes.
-    ///   - backing: The absolute path of a raw image, at most 1023 bytes.
+    ///   - backing: The absolute path of a disk, at most 1023 bytes.
+    ///   - format: How that disk is to be read.
     ///   - size: The disk's size; what the backing image does not have reads as zero.
     /// - Throws: `invalidFields` for a path or size that cannot be, `diskFull`, `ioFailed`.
     package static func create(
         in file: DiskFile,
         backing: String,
+        format: DiskFormat,
         size: ByteCount
     ) throws(Fault) {
         let path = Array(backing.utf8)
@@ -67,8 +70,9 @@ package enum Qcow2Overlay {
         put64(0)  // compression type: deflate, unused
         // Header extension: the backing format is never guessed.
         put32(Int(0xE279_2ACA as UInt32))
-        put32(3)
-        header += Array("raw".utf8) + [0, 0, 0, 0, 0]
+        let name = Array(format.rawValue.utf8)
+        put32(name.count)
+        header += name + [UInt8](repeating: 0, count: 8 - name.count)
         put64(0)  // end of the extensions
         header += path
         var counts: [UInt8] = []

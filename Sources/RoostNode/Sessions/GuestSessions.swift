@@ -36,6 +36,36 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         try await connection.shutdown(reboot: false, graceMilliseconds: 5_000)
     }
 
+    package func settle(_ vm: VMID) async throws(Fault) {
+        let connection = try await answering(vm)
+        // The way of a command: its pages are in the cache of every copy then.
+        let warmUp = RoostGuestWire.ExecRequest(
+            session: bytes(16),
+            arguments: ["/bin/sh", "-c", ":"]
+        )
+        do throws(Fault) {
+            let session = try await connection.exec(warmUp)
+            while try await session.next() != nil {}
+        } catch  where error.reason == .commandNotFound {
+            // An image without a shell has nothing to warm up.
+        }
+        try await connection.sync()
+    }
+
+    package func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) {
+        let connection = try await answering(vm)
+        var request = RenewRequest(entropy: identity.entropy)
+        request.machineID = identity.machineID
+        request.hostname = identity.hostname
+        request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
+        try await connection.renewIdentity(request)
+    }
+
+    private func bytes(_ count: Int) -> [UInt8] {
+        (0..<count / 8).flatMap { _ in withUnsafeBytes(of: surroundings.entropy.next(), Array.init)
+        }
+    }
+
     package func drop(_ vm: VMID) async {
         let old = connections.withLock { $0.removeValue(forKey: vm) }
         await old?.close()

@@ -24,7 +24,13 @@ extension NodeVMs {
             await parts.guests.drop(vm.id)
             try await parts.driver.kill(vm.id)
         case .pauseVMM: try await parts.driver.pause(vm.id)
-        case .resumeVMM: try await parts.driver.resume(vm.id)
+        case .resumeVMM: try await resumeVMM(vm.id)
+        case .saveVMM: try await saveVMM(vm)
+        case .restoreVMM: try await restoreVMM(vm)
+        case .dropSaved: try await dropSaved(vm.id)
+        case .copyTemplate: try await copyTemplate(vm)
+        case .startCopy: try await startCopy(vm)
+        case .renewGuest: try await renewGuest(vm)
         case .resetVMM:
             await parts.guests.drop(vm.id)
             try await parts.driver.reset(vm.id)
@@ -44,29 +50,18 @@ extension NodeVMs {
     }
 
     private func startVMM(_ vm: VMAssignment) async throws(Fault) {
+        try await parts.driver.start(try await launch(vm))
+        follow(vm.id)
+    }
+
+    func launch(_ vm: VMAssignment) async throws(Fault) -> VMLaunch {
         let paths = try await parts.files.launch(
             vm.id,
             name: vm.name,
             spec: vm.spec,
             generation: vm.generation
         )
-        let launch = VMLaunch(
-            id: vm.id,
-            name: vm.name,
-            cores: vm.spec.cores,
-            memoryMiB: vm.spec.memoryMiB,
-            directory: paths.directory,
-            kernelPath: paths.kernel,
-            initramfsPath: paths.initramfs,
-            modulesPath: paths.modules,
-            rootDiskPath: paths.rootDisk,
-            network: vm.spec.network,
-            ports: vm.spec.ports,
-            memoryDirectory: paths.memoryDirectory,
-            generation: vm.generation
-        )
-        try await parts.driver.start(launch)
-        follow(vm.id)
+        return VMLaunch(vm.id, name: vm.name, spec: vm.spec, generation: vm.generation, paths)
     }
 
     private func awaitGuest(_ vm: VMAssignment, preemption: Signal) async throws(Fault) {

@@ -14,8 +14,27 @@ package protocol GuestLinks: Sendable {
     func awaitReady(_ vm: VMID) async throws(Fault)
     /// Asks the guest to power off. Returns when it has taken the request.
     func shutDown(_ vm: VMID) async throws(Fault)
+    /// Brings what the guest has in memory to its disk, and its ways into the page cache.
+    func settle(_ vm: VMID) async throws(Fault)
+    /// Makes a copy of a machine a machine of its own.
+    func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault)
     /// Forgets the connection, and fails whoever waits for that guest.
     func drop(_ vm: VMID) async
+}
+
+/// What a copy of a machine is to be.
+package struct GuestIdentity: Sendable, Hashable {
+    package var hostname: String
+    /// 16 bytes.
+    package var machineID: [UInt8]
+    /// Fresh random bytes for the guest's pool.
+    package var entropy: [UInt8]
+
+    package init(hostname: String, machineID: [UInt8], entropy: [UInt8]) {
+        self.hostname = hostname
+        self.machineID = machineID
+        self.entropy = entropy
+    }
 }
 
 /// What a node's VM service is made of.
@@ -66,6 +85,7 @@ package struct NodeParts: Sendable {
 package final class NodeVMs: Sendable {
     let parts: NodeParts
     package let reports = ReportLog()
+    let templates: Templates
     private let queue = KeyedQueue<VMID>()
     private let busy = Mutex<[VMID: Busy]>([:])
     /// Why a VM that should run does not, as its VMM's end said. Gone with the process, on purpose:
@@ -84,6 +104,7 @@ package final class NodeVMs: Sendable {
 
     package init(_ parts: NodeParts) {
         self.parts = parts
+        templates = Templates(parts)
     }
 
     // MARK: Being told
@@ -171,14 +192,28 @@ package final class NodeVMs: Sendable {
         var done: [StepRecord] = []
         do throws(Fault) {
             try await parts.failpoints.pass(.afterAssign)
-            try await work(delta, preemption: preemption, done: &done)
+            do throws(Fault) {
+                try await work(delta, preemption: preemption, done: &done)
+            } catch  where error.mayBeTheTemplates && done.contains(where: \.isCopying) {
+                await templates.drop(delta.vm.spec, because: error)
+                try await work(delta, preemption: preemption, done: &done)
+            }
         } catch {
             fault = error
             fault?.metadata["step"] = done.last?.name
         }
         var report = try await end(delta, former: settled, fault: fault)
         report.steps = done
+        wantTemplate(delta, fault)
         return report
+    }
+
+    /// A disposable VM is gone, and perhaps had to boot: the next one like it shall not.
+    private func wantTemplate(_ delta: AssignmentDelta, _ fault: Fault?) {
+        guard delta.action == .purge, fault == nil, templates.name(for: delta.vm.spec) != nil else {
+            return
+        }
+        parts.spawner.spawn { await self.templates.make(for: delta.vm.spec) }
     }
 
     private func work(
@@ -186,9 +221,17 @@ package final class NodeVMs: Sendable {
         preemption: Signal,
         done: inout [StepRecord]
     ) async throws(Fault) {
-        let seen = try await look(delta.vm.id)
+        var seen = try await look(delta.vm.id)
+        if delta.action == .start, seen.disks == .missing,
+            try await templates.find(delta.vm.spec) != nil
+        {
+            seen.copy = .possible
+        }
         let steps = try plan(delta.action, for: seen)
         if steps.contains(.startVMM) { try await preflight() }
+        if steps.contains(.saveVMM), !parts.driver.capabilities.contains(.fork) {
+            throw Fault(.unsupported, "the \(parts.driver.name) driver cannot suspend VMs")
+        }
         let log = parts.log
         log.info(
             "vm turn",
@@ -228,9 +271,15 @@ package final class NodeVMs: Sendable {
             switch status?.phase {
             case .running: .running
             case .paused: .paused
-            case .shutDown, nil: .absent
+            case .shutDown, nil: try await isSaved(id, disks) ? .saved : .absent
             }
-        return VMObservation(disks: disks, vmm: vmm)
+        let isUnrenewed = try await parts.files.isUnrenewed(id)
+        return VMObservation(disks: disks, vmm: vmm, copy: isUnrenewed ? .unrenewed : .none)
+    }
+
+    private func isSaved(_ id: VMID, _ disks: DisksPlace) async throws(Fault) -> Bool {
+        guard disks != .missing, let driver = parts.driver as? any Forking else { return false }
+        return try await driver.savedMachine(in: parts.files.savedFolder(id, disks)) != nil
     }
 
     /// What everything on this node is now: what is being done first, then what is seen.
@@ -246,7 +295,7 @@ package final class NodeVMs: Sendable {
             }
             found.append(report(row.row.assignment, try await look(id)))
         }
-        let known = Set(rows.map(\.row.assignment.id))
+        let known = Set(rows.map(\.row.assignment.id)).union(try await templates.builders())
         for id in try await parts.files.inventory().live where !known.contains(id) {
             found.append(VMReport(id: id, state: .stopped, reason: "orphan: nobody names it"))
         }
@@ -347,6 +396,7 @@ package final class NodeVMs: Sendable {
     /// Finds everything again after a restart: follows what runs, ends what shall not, goes on
     /// with what was unfinished. Call once, before anything else is asked of the node.
     package func recover() async throws(Fault) {
+        try await templates.recover()
         let rows = try await parts.store.list(AssignmentRow.self, Query()).rows
         let running = Set(try await parts.driver.running())
         for row in rows.map(\.row) {
@@ -391,6 +441,8 @@ package final class NodeVMs: Sendable {
         switch assignment.desired {
         case .running, .paused:
             if !parts.failpoints.skips(.follow) { follow(assignment.id) }
+        // One that was to be suspended was cut off before its memory was kept, or after: a whole one
+        // is found beside the disks.
         case .stopped, .suspended:
             try await parts.driver.kill(assignment.id)
         }
@@ -406,6 +458,7 @@ extension NodeAction {
         case .stop: .stopping
         case .reboot, .resume: .running
         case .pause: .paused
+        case .suspend: .running
         case .discard, .purge: .deleting
         case .restore: .deleted
         }
@@ -415,7 +468,7 @@ extension NodeAction {
     var stops: Bool {
         switch self {
         case .stop, .discard, .purge, .restart: true
-        case .provision, .start, .reboot, .pause, .resume, .restore: false
+        case .provision, .start, .reboot, .pause, .resume, .suspend, .restore: false
         }
     }
 }
@@ -431,5 +484,12 @@ extension VMMExit {
             case .unknown: "the VMM ended; nobody saw how"
             }
         return lastWords.isEmpty ? how : "\(how): \(shown(String(lastWords.suffix(400))))"
+    }
+}
+
+extension StepRecord {
+    /// Whether the step works with a template.
+    var isCopying: Bool {
+        [NodeStep.copyTemplate, .startCopy, .renewGuest].contains { $0.name == name }
     }
 }

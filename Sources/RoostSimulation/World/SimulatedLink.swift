@@ -100,6 +100,8 @@ struct SimulatedLink: NodeLink {
 struct NoGuests: GuestLinks, GuestAccess {
     func awaitReady(_ vm: VMID) async throws(Fault) { throw absent }
     func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
+    func settle(_ vm: VMID) async throws(Fault) { throw absent }
+    func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
     func drop(_ vm: VMID) async {}
     func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
         throw absent

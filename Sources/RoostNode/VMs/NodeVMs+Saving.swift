@@ -1,0 +1,121 @@
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostOperations
+
+/// The steps that keep a machine's memory or begin with kept memory.
+extension NodeVMs {
+    /// Lets a VM that stands still go on. What was kept of its memory is older than it then.
+    func resumeVMM(_ id: VMID) async throws(Fault) {
+        if let driver = parts.driver as? any Forking {
+            try await driver.discard(savedIn: parts.files.savedFolder(id, .live))
+        }
+        try await parts.driver.resume(id)
+    }
+
+    func saveVMM(_ vm: VMAssignment) async throws(Fault) {
+        let driver = try forking()
+        let folder = parts.files.savedFolder(vm.id, .live)
+        await parts.guests.drop(vm.id)
+        if try await driver.inspect(vm.id) == nil,
+            try await driver.savedMachine(in: folder) != nil
+        {
+            return
+        }
+        let order = SaveOrder(folder: folder, memory: .onDisk, afterwards: .endsInPlace)
+        _ = try await driver.save(try await launch(vm), order)
+    }
+
+    func restoreVMM(_ vm: VMAssignment) async throws(Fault) {
+        let driver = try forking()
+        if try await driver.inspect(vm.id) != nil { return }
+        guard let saved = try await driver.savedMachine(in: parts.files.savedFolder(vm.id, .live))
+        else {
+            throw Fault(
+                .savedStateDamaged,
+                "the memory of \(vm.name) is not there any more",
+                metadata: ["path": parts.files.savedFolder(vm.id, .live), "vm": vm.name]
+            )
+        }
+        try await driver.start(try await launch(vm), from: saved)
+        follow(vm.id)
+    }
+
+    func dropSaved(_ id: VMID) async throws(Fault) {
+        let place = try await parts.files.place(id)
+        try await forking().discard(savedIn: parts.files.savedFolder(id, place))
+    }
+
+    func copyTemplate(_ vm: VMAssignment) async throws(Fault) {
+        let template = try await template(for: vm)
+        try await parts.files.prepareCopy(
+            vm.id,
+            of: templateName(vm.spec),
+            disk: template.rootDiskPath,
+            spec: vm.spec
+        )
+    }
+
+    func startCopy(_ vm: VMAssignment) async throws(Fault) {
+        let template = try await template(for: vm)
+        try await forking().start(try await launch(vm), from: template)
+        follow(vm.id)
+    }
+
+    func renewGuest(_ vm: VMAssignment) async throws(Fault) {
+        let parts = parts
+        let identity = GuestIdentity(
+            hostname: vm.name,
+            machineID: randomBytes(16),
+            entropy: randomBytes(64)
+        )
+        try await within(
+            .seconds(20),
+            on: parts.surroundings.clock,
+            onTimeout: Fault(.guestUnreachable, "the copy's agent did not answer in time")
+        ) { () async throws(Fault) in
+            try await parts.guests.renew(vm.id, identity)
+        }
+        try await parts.files.markRenewed(vm.id)
+    }
+
+    private func template(for vm: VMAssignment) async throws(Fault) -> SavedMachine {
+        guard let found = try await templates.find(vm.spec) else {
+            throw Fault(.savedStateDamaged, "the template of \(vm.name) is gone", metadata: [:])
+        }
+        return found
+    }
+
+    private func randomBytes(_ count: Int) -> [UInt8] {
+        (0..<count / 8).flatMap { _ in
+            withUnsafeBytes(of: parts.surroundings.entropy.next()) { Array($0) }
+        }
+    }
+
+    private func forking() throws(Fault) -> any Forking {
+        if let driver = parts.driver as? any Forking { return driver }
+        throw Fault(.unsupported, "the \(parts.driver.name) driver cannot keep a VM's memory")
+    }
+}
+
+extension VMLaunch {
+    /// What a driver needs for a VM of `spec` whose files are at `paths`.
+    init(_ id: VMID, name: String, spec: VMSpec, generation: Int, _ paths: VMPaths) {
+        self.init(
+            id: id,
+            name: name,
+            cores: spec.cores,
+            memoryMiB: spec.memoryMiB,
+            directory: paths.directory,
+            kernelPath: paths.kernel,
+            initramfsPath: paths.initramfs,
+            modulesPath: paths.modules,
+            rootDiskPath: paths.rootDisk,
+            network: spec.network,
+            ports: spec.ports,
+            memoryDirectory: paths.memoryDirectory,
+            generation: generation
+        )
+    }
+}
