@@ -71,6 +71,8 @@ let package = Package(
         library("RoostModel"),
         // The guest links this: standard library and Glibc only.
         library("RoostGuestWire"),
+        // The guest links this too.
+        library("RoostTar"),
         library(
             "RoostConnect",
             [
@@ -105,8 +107,8 @@ let package = Package(
             ]
         ),
         library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
-        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", crypto]),
-        library("RoostAgent", ["RoostGuestWire", "CRoostLinux"]),
+        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", crypto]),
+        library("RoostAgent", ["RoostGuestWire", "RoostTar", "CRoostLinux"]),
 
         // Layer 3: services. They see contracts, never adapters, transports or the real clock.
         library(
@@ -135,7 +137,7 @@ let package = Package(
         library(
             "RoostCommands",
             [
-                "RoostModel", "RoostAPI", "RoostLinux",
+                "RoostModel", "RoostAPI", "RoostLinux", "RoostTar",
                 product("ArgumentParser", "swift-argument-parser"), grpc, http2, protobuf,
                 product("Yams", "Yams"),
             ]
@@ -237,11 +239,13 @@ let package = Package(
         tests(
             "RoostCommandsTests",
             [
-                "RoostCommands", "RoostModel", "RoostAPI", "RoostTestKit", "RoostLinux", grpc,
+                "RoostCommands", "RoostModel", "RoostAPI", "RoostTestKit", "RoostLinux", "RoostTar",
+                grpc,
                 http2,
                 protobuf, product("ArgumentParser", "swift-argument-parser"),
             ]
         ),
+        tests("RoostTarTests", ["RoostTar"]),
         tests("RoostNodeGuestTests", ["RoostNode", "RoostGuestWire", "RoostModel"]),
     ]
 )
