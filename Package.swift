@@ -246,6 +246,16 @@ let package = Package(
             ]
         ),
         tests("RoostTarTests", ["RoostTar"]),
+        // The fuzzer's targets over its committed corpus; `make fuzz` runs them with a fuzzer.
+        tests(
+            "RoostFuzzTests",
+            [
+                "RoostModel", "RoostGuestWire", "RoostTar", "RoostAPI", "RoostConnect",
+                "RoostImages", "RoostAgent", "RoostDriverQEMU", "RoostCommands", "RoostLinux",
+                grpc, protobuf, product("NIOCore", "swift-nio"),
+                product("HTTPTypes", "swift-http-types"),
+            ]
+        ),
         tests("RoostNodeGuestTests", ["RoostNode", "RoostGuestWire", "RoostModel"]),
     ]
 )
