@@ -23,17 +23,24 @@ private func monitor(_ input: [UInt8]) throws {
     _ = versionNumbers(steering.text)
 }
 
-private func messages(_ pieces: [[UInt8]]) -> [String] {
+private struct Heard: Equatable {
+    var messages: [QMPMessage] = []
+    var problem = ""
+}
+
+private func messages(_ pieces: [[UInt8]]) -> Heard {
     var decoder = LineDecoder()
-    var found: [String] = []
+    var heard = Heard()
     do throws(Fault) {
         for piece in pieces {
-            for line in try decoder.feed(piece) { found.append("\(try QMPMessage(line: line))") }
+            for line in try decoder.feed(piece) {
+                heard.messages.append(try QMPMessage(line: line))
+            }
         }
     } catch {
-        found.append(error.message)
+        heard.problem = error.message
     }
-    return found
+    return heard
 }
 
 /// `handles.json`: what can be read is written and read the same.
