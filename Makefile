@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BUILD ?= debug
 BIN := .build/$(BUILD)
 
-.PHONY: run test build prepare lint bench sim crash clean packages
+.PHONY: run test build prepare lint bench fuzz sim crash clean packages
 
 run: packages build prepare      ## Install, build, prepare a kernel and an image, show the main job
 	scripts/show $(BIN)
@@ -22,12 +22,16 @@ packages:                        ## What Debian must have installed; says what i
 	scripts/packages
 
 lint:                            ## Formatting and house rules
-	swift format lint --strict --parallel --recursive Sources Tests Package.swift
+	swift format lint --strict --parallel --recursive Sources Tests Package.swift Fuzz/Package.swift \
+	    Fuzz/Driver
 	swift test --filter TidyTests
 
 sim: packages                    ## The fleet in a simulator: 1,000 seeds
 	swift build -c release --product roost-sim
 	.build/release/roost-sim --seeds 1..1000 --profile rough --jobs 2
+
+fuzz: packages                   ## Every decoder of outside bytes, FUZZ_SECONDS each (60)
+	scripts/fuzz
 
 crash: packages build prepare    ## kill -9 of the daemon at each failpoint, with real guests
 	tests/crash $(BIN)

@@ -71,6 +71,8 @@ let package = Package(
         library("RoostModel"),
         // The guest links this: standard library and Glibc only.
         library("RoostGuestWire"),
+        // The guest links this too.
+        library("RoostTar"),
         library(
             "RoostConnect",
             [
@@ -105,8 +107,8 @@ let package = Package(
             ]
         ),
         library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
-        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", crypto]),
-        library("RoostAgent", ["RoostGuestWire", "CRoostLinux"]),
+        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", crypto]),
+        library("RoostAgent", ["RoostGuestWire", "RoostTar", "CRoostLinux"]),
 
         // Layer 3: services. They see contracts, never adapters, transports or the real clock.
         library(
@@ -135,7 +137,7 @@ let package = Package(
         library(
             "RoostCommands",
             [
-                "RoostModel", "RoostAPI", "RoostLinux",
+                "RoostModel", "RoostAPI", "RoostLinux", "RoostTar",
                 product("ArgumentParser", "swift-argument-parser"), grpc, http2, protobuf,
                 product("Yams", "Yams"),
             ]
@@ -237,9 +239,21 @@ let package = Package(
         tests(
             "RoostCommandsTests",
             [
-                "RoostCommands", "RoostModel", "RoostAPI", "RoostTestKit", "RoostLinux", grpc,
+                "RoostCommands", "RoostModel", "RoostAPI", "RoostTestKit", "RoostLinux", "RoostTar",
+                grpc,
                 http2,
                 protobuf, product("ArgumentParser", "swift-argument-parser"),
+            ]
+        ),
+        tests("RoostTarTests", ["RoostTar"]),
+        // The fuzzer's targets over its committed corpus; `make fuzz` runs them with a fuzzer.
+        tests(
+            "RoostFuzzTests",
+            [
+                "RoostModel", "RoostGuestWire", "RoostTar", "RoostAPI", "RoostConnect",
+                "RoostImages", "RoostAgent", "RoostDriverQEMU", "RoostCommands", "RoostLinux",
+                grpc, protobuf, product("NIOCore", "swift-nio"),
+                product("HTTPTypes", "swift-http-types"),
             ]
         ),
         tests("RoostNodeGuestTests", ["RoostNode", "RoostGuestWire", "RoostModel"]),

@@ -1,18 +1,19 @@
 import CRoostLinux
 import Glibc
 import RoostGuestWire
+import RoostTar
 
 /// Unpacks a tar below one directory, which nothing in the archive can leave: every path is
 /// resolved by the kernel with RESOLVE_BENEATH, and `..` and absolute names are refused.
 final class TarInTask: StreamTask {
     /// A long name or pax header at most.
-    private static let extensionLimit: UInt64 = 65_536
+    private static let extensionLimit = 65_536
     private static let depthLimit = 256
 
     private enum Step {
         case header
-        case content(TarHeader, descriptor: Int32, left: UInt64)
-        case meta(TarHeader, [UInt8], left: UInt64)
+        case content(TarMember, descriptor: Int32, left: UInt64)
+        case extended(Int)
         case padding(Int)
         case finished
     }
@@ -21,14 +22,11 @@ final class TarInTask: StreamTask {
     private let keepsOwners: Bool
     private var step = Step.header
     private var buffer: [UInt8] = []
-    private var longPath: [UInt8]?
-    private var longLink: [UInt8]?
-    private var pax: [UInt8]?
-    private var zeroBlocks = 0
+    private var headers = TarHeaders(extensionLimit: extensionLimit)
     private var total: UInt64 = 0
     private var entryCount: UInt64 = 0
     /// Directories get their modes and times last, or a read-only one could not be filled.
-    private var directories: [TarHeader] = []
+    private var directories: [TarMember] = []
     private var failure: GuestFailure?
     private var isComplete = false
     private var answered = false
@@ -70,8 +68,8 @@ final class TarInTask: StreamTask {
         switch step {
         case .finished: break
         // Some writers leave the two zero blocks out.
-        case .header where buffer.isEmpty && entryCount > 0: break
-        case .header, .content, .meta, .padding:
+        case .header where buffer.isEmpty && entryCount > 0 && !headers.isInsideHeaders: break
+        case .header, .content, .extended, .padding:
             failure = GuestFailure(.archiveInvalid, "the archive is cut short")
             return
         }
@@ -108,13 +106,10 @@ final class TarInTask: StreamTask {
             buffer = []
             return false
         case .header:
-            guard buffer.count >= TarHeader.block else { return false }
-            let block = Array(buffer.prefix(TarHeader.block))
-            buffer.removeFirst(TarHeader.block)
+            guard let block = taken(TarHeaders.blockSize) else { return false }
             try begin(block)
         case .padding(let count):
-            guard buffer.count >= count else { return false }
-            buffer.removeFirst(count)
+            guard taken(count) != nil else { return false }
             step = .header
         case .content(let header, let descriptor, let left):
             let part = buffer.prefix(Int(min(UInt64(buffer.count), left)))
@@ -130,64 +125,48 @@ final class TarInTask: StreamTask {
             if left == UInt64(count) {
                 finish(descriptor, header)
                 close(descriptor)
-                step = .padding(TarHeader.padding(Int(header.size % 512)).count)
+                step = .padding(TarHeaders.padding(after: header.size))
             }
-        case .meta(let header, var bytes, let left):
-            let part = buffer.prefix(Int(min(UInt64(buffer.count), left)))
-            guard left == 0 || !part.isEmpty else { return false }
-            bytes += part
-            let count = part.count
-            buffer.removeFirst(count)
-            step = .meta(header, bytes, left: left - UInt64(count))
-            if left == UInt64(count) { endMeta(header, bytes) }
+        case .extended(let count):
+            guard let bytes = taken(count) else { return false }
+            _ = try decoded { headers throws(TarProblem) in try headers.take(extension: bytes) }
+            step = .padding(TarHeaders.padding(after: UInt64(count)))
         }
         return true
     }
 
-    private func begin(_ block: [UInt8]) throws(GuestFailure) {
-        if block.allSatisfy({ $0 == 0 }) {
-            zeroBlocks += 1
-            if zeroBlocks == 2 { step = .finished }
-            return
-        }
-        zeroBlocks = 0
-        guard var header = TarHeader(block: block[...]) else {
-            throw GuestFailure(.archiveInvalid, "entry \(entryCount + 1) has a bad header")
-        }
-        switch header.kind {
-        case .pax, .paxGlobal, .gnuLongName, .gnuLongLink:
-            guard header.size <= Self.extensionLimit else {
-                throw GuestFailure(.archiveInvalid, "an extended header of \(header.size) bytes")
-            }
-            step = .meta(header, [], left: header.size)
-            return
-        case .file, .hardLink, .symbolicLink, .characterDevice, .blockDevice, .directory, .fifo:
-            break
-        }
-        if let longPath { header.path = longPath }
-        if let longLink { header.link = longLink }
-        if let pax, !header.apply(pax: pax) {
-            throw GuestFailure(.archiveInvalid, "entry \(entryCount + 1) has a bad pax header")
-        }
-        (longPath, longLink, pax) = (nil, nil, nil)
-        entryCount += 1
-        try make(header)
+    /// The next `count` bytes, once they are there.
+    private func taken(_ count: Int) -> [UInt8]? {
+        guard buffer.count >= count else { return nil }
+        defer { buffer.removeFirst(count) }
+        return Array(buffer.prefix(count))
     }
 
-    private func endMeta(_ header: TarHeader, _ bytes: [UInt8]) {
-        switch header.kind {
-        case .gnuLongName: longPath = Array(bytes.prefix { $0 != 0 })
-        case .gnuLongLink: longLink = Array(bytes.prefix { $0 != 0 })
-        case .pax: pax = bytes
-        // Global records (git's commit id) say nothing about files.
-        default: break
+    private func begin(_ block: [UInt8]) throws(GuestFailure) {
+        let next = try decoded { headers throws(TarProblem) in try headers.take(block: block) }
+        switch next {
+        case .end: step = .finished
+        case .extension(let count): step = .extended(count)
+        case .member(let member):
+            entryCount += 1
+            try make(member)
         }
-        step = .padding(TarHeader.padding(Int(header.size % 512)).count)
+    }
+
+    /// What `body` makes of the headers, with its problems as failures.
+    private func decoded<Result>(
+        _ body: (inout TarHeaders) throws(TarProblem) -> Result
+    ) throws(GuestFailure) -> Result {
+        do throws(TarProblem) {
+            return try body(&headers)
+        } catch {
+            throw GuestFailure(.archiveInvalid, "entry \(entryCount + 1): \(error)")
+        }
     }
 
     // MARK: Making entries
 
-    private func name(_ header: TarHeader) -> String {
+    private func name(_ header: TarMember) -> String {
         String(decoding: header.path, as: UTF8.self)
     }
 
@@ -239,7 +218,7 @@ final class TarInTask: StreamTask {
         return roost_open_beneath(root, path, O_RDONLY | O_DIRECTORY, 0)
     }
 
-    private func openEntry(_ header: TarHeader, _ flags: Int32) throws(GuestFailure) -> Int32 {
+    private func openEntry(_ header: TarMember, _ flags: Int32) throws(GuestFailure) -> Int32 {
         guard let (directory, last) = try parent(header.path) else { return dup(root) }
         defer { close(directory) }
         let descriptor = openat(directory, last, flags | O_CLOEXEC)
@@ -249,7 +228,10 @@ final class TarInTask: StreamTask {
         return descriptor
     }
 
-    private func make(_ header: TarHeader) throws(GuestFailure) {
+    private func make(_ header: TarMember) throws(GuestFailure) {
+        if case .other(let letter) = header.kind {
+            throw GuestFailure(.archiveInvalid, "entry \(name(header)) is of type \(letter)")
+        }
         guard let (directory, last) = try parent(header.path) else {
             // The root itself: its mode and owner apply to the directory that was named.
             if header.kind == .directory { directories.append(header) }
@@ -264,7 +246,7 @@ final class TarInTask: StreamTask {
     }
 
     private func make(
-        _ header: TarHeader,
+        _ header: TarMember,
         _ last: String,
         in directory: Int32
     ) throws(SystemFailure) {
@@ -302,12 +284,12 @@ final class TarInTask: StreamTask {
             setOwnerAndTime(header, last, in: directory)
         case .characterDevice, .blockDevice, .fifo:
             try makeNode(header, last, in: directory)
-        case .directory, .pax, .paxGlobal, .gnuLongName, .gnuLongLink: break
+        case .directory, .other: break
         }
     }
 
     private func makeLink(
-        _ header: TarHeader,
+        _ header: TarMember,
         _ last: String,
         in directory: Int32
     ) throws(SystemFailure) {
@@ -326,7 +308,7 @@ final class TarInTask: StreamTask {
     }
 
     private func makeNode(
-        _ header: TarHeader,
+        _ header: TarMember,
         _ last: String,
         in directory: Int32
     ) throws(SystemFailure) {
@@ -343,14 +325,14 @@ final class TarInTask: StreamTask {
         fchmodat(directory, last, header.mode, 0)
     }
 
-    private func setOwnerAndTime(_ header: TarHeader, _ last: String, in directory: Int32) {
-        if keepsOwners { fchownat(directory, last, header.uid, header.gid, AT_SYMLINK_NOFOLLOW) }
+    private func setOwnerAndTime(_ header: TarMember, _ last: String, in directory: Int32) {
+        if keepsOwners { fchownat(directory, last, header.user, header.group, AT_SYMLINK_NOFOLLOW) }
         let time = timespec(tv_sec: Int(header.modified), tv_nsec: 0)
         utimensat(directory, last, [time, time], AT_SYMLINK_NOFOLLOW)
     }
 
-    private func finish(_ descriptor: Int32, _ header: TarHeader) {
-        if keepsOwners { fchown(descriptor, header.uid, header.gid) }
+    private func finish(_ descriptor: Int32, _ header: TarMember) {
+        if keepsOwners { fchown(descriptor, header.user, header.group) }
         fchmod(descriptor, header.mode)
         let time = timespec(tv_sec: Int(header.modified), tv_nsec: 0)
         futimens(descriptor, [time, time])

@@ -1,6 +1,7 @@
 import CRoostLinux
 import Glibc
 import RoostGuestWire
+import RoostTar
 
 /// Sends a tree as a tar: modes, owners, times, symbolic and hard links, devices. Sockets are left
 /// out, other file systems are not entered. A file that shrinks meanwhile is filled with zeros.
@@ -66,7 +67,7 @@ final class TarOutTask: StreamTask {
                     return .message(.done(bytes: total))
                 }
                 trailerSent = true
-                buffer = ArraySlice(repeating: 0, count: 2 * TarHeader.block)
+                buffer = ArraySlice(repeating: 0, count: 2 * TarHeaders.blockSize)
             }
         }
         let part = buffer.prefix(limit)
@@ -94,10 +95,10 @@ final class TarOutTask: StreamTask {
     }
 
     private func add(_ path: String, as name: String, _ status: stat) {
-        var header = TarHeader(kind: .file, path: Array(name.utf8))
+        var header = TarMember(.file, path: Array(name.utf8))
         header.mode = status.st_mode & 0o7777
-        header.uid = status.st_uid
-        header.gid = status.st_gid
+        header.user = status.st_uid
+        header.group = status.st_gid
         header.modified = Int64(status.st_mtim.tv_sec)
         switch status.st_mode & S_IFMT {
         case S_IFREG: return addFile(path, header, status)
@@ -126,7 +127,7 @@ final class TarOutTask: StreamTask {
         buffer += header.encoded()
     }
 
-    private func addFile(_ path: String, _ base: TarHeader, _ status: stat) {
+    private func addFile(_ path: String, _ base: TarMember, _ status: stat) {
         var header = base
         if status.st_nlink > 1 {
             let inode = Inode(device: UInt64(status.st_dev), number: UInt64(status.st_ino))
@@ -153,7 +154,7 @@ final class TarOutTask: StreamTask {
         guard current.left > 0 else {
             close(current.descriptor)
             file = nil
-            buffer = TarHeader.padding(Int(current.size % UInt64(TarHeader.block)))[...]
+            buffer = ArraySlice(repeating: 0, count: TarHeaders.padding(after: current.size))
             return
         }
         let wanted = Int(min(UInt64(limit), current.left))

@@ -6,7 +6,11 @@
 /// cannot hold it (its bytes are no UTF-8); and it cannot straddle two frames, because a header
 /// begins with a byte under 128 and ends with a zero, and the magic has only bytes of 128 or more.
 ///
-/// Memory: what was fed and not yet taken. Feed at most a frame's worth, then take until `nil`.
+/// A frame that a dead host did not finish may be completed by the first bytes of the next magic,
+/// when the rest of it comes later. Therefore fifteen bytes are kept after they were taken.
+///
+/// Memory: what was fed and not yet taken, and those fifteen bytes. Feed at most a frame's worth,
+/// then take until `nil`.
 package struct FrameDecoder: Sendable {
     /// One thing the peer said.
     package enum Item: Hashable, Sendable {
@@ -31,11 +35,12 @@ package struct FrameDecoder: Sendable {
 
     /// Appends what arrived.
     package mutating func feed(_ bytes: some Collection<UInt8>) {
-        if head > 0, head == buffer.count || head > 1 << 17 {
-            buffer.removeFirst(head)
-            searched = max(0, searched - head)
-            preamble = preamble.map { $0 - head }
-            head = 0
+        let done = min(head, searched)
+        if done > 0, head == buffer.count || done > 1 << 17 {
+            buffer.removeFirst(done)
+            searched -= done
+            preamble = preamble.map { $0 - done }
+            head -= done
         }
         buffer.append(contentsOf: bytes)
     }
@@ -69,9 +74,8 @@ package struct FrameDecoder: Sendable {
 
     private mutating func search() {
         guard preamble == nil else { return }
-        let start = max(head, searched)
-        preamble = buffer.withUnsafeBufferPointer { offsetOfMagic(in: $0, from: start) }
-        searched = max(start, buffer.count - 15)
+        preamble = buffer.withUnsafeBufferPointer { offsetOfMagic(in: $0, from: searched) }
+        searched = max(searched, buffer.count - 15)
     }
 
     private mutating func nextFrame() throws(WireError) -> Frame? {

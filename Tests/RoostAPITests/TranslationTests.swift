@@ -123,6 +123,13 @@ struct TranslationTests {
         #expect(throws: Fault.self) { try updateFields([]) }
     }
 
+    // The largest of both were more milliseconds than there are: a trap.
+    @Test(arguments: [(Int64.max, Int32.max), (.min, .min), (.max, .min), (.min, .max)])
+    func aTimeBeyondAllTimesIsClamped(seconds: Int64, nanoseconds: Int32) {
+        let time = Timestamp(Google_Protobuf_Timestamp(seconds: seconds, nanos: nanoseconds))
+        #expect((time.milliseconds > 0) == (seconds > 0))
+    }
+
     @Test(arguments: [
         ("unix:uid=1000,gid=100,pid=42", Peer.local(uid: 1000, gid: 100, pid: 42), true),
         ("ipv4:127.0.0.1:80", .network("127.0.0.1:80"), true),

@@ -1,5 +1,6 @@
 import Foundation
 import RoostModel
+import RoostTar
 import Synchronization
 import Testing
 
@@ -91,7 +92,7 @@ private func archive(_ path: String, name: String) throws -> [UInt8] {
     @Test(arguments: ["../out", "/etc/out", "top/../../out"])
     func aNameThatLeavesTheDirectoryIsRefused(name: String) throws {
         try inScratch { scratch in
-            let bytes = TarHeader(path: name, kind: .directory, mode: 0o755).encoded()
+            let bytes = TarMember(.directory, path: Array(name.utf8)).encoded()
             let writer = try TreeWriter(into: scratch, top: nil)
             let fault = #expect(throws: Fault.self) { try writer.write(bytes) }
             #expect(fault?.reason == .archiveInvalid)
@@ -104,9 +105,9 @@ private func archive(_ path: String, name: String) throws -> [UInt8] {
                 atPath: "\(scratch)/in",
                 withIntermediateDirectories: true
             )
-            var link = TarHeader(path: "t/link", kind: .symbolicLink, mode: 0o777)
-            link.link = scratch
-            let file = TarHeader(path: "t/link/evil", kind: .file, mode: 0o644)
+            var link = TarMember(.symbolicLink, path: Array("t/link".utf8))
+            link.link = Array(scratch.utf8)
+            let file = TarMember(.file, path: Array("t/link/evil".utf8))
             let writer = try TreeWriter(into: "\(scratch)/in", top: "t")
             #expect(throws: Fault.self) { try writer.write(link.encoded() + file.encoded()) }
             #expect(!FileManager.default.fileExists(atPath: "\(scratch)/evil"))
@@ -118,7 +119,7 @@ private func archive(_ path: String, name: String) throws -> [UInt8] {
             let writer = try TreeWriter(into: scratch, top: nil)
             #expect(throws: Fault.self) { try writer.write([UInt8](repeating: 7, count: 512)) }
             let cut = try TreeWriter(into: scratch, top: nil)
-            var file = TarHeader(path: "t/f", kind: .file, mode: 0o644)
+            var file = TarMember(.file, path: Array("t/f".utf8))
             file.size = 10
             try cut.write(file.encoded() + [1, 2, 3])
             #expect(throws: Fault.self) { try cut.finish() }

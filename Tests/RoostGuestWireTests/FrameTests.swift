@@ -131,6 +131,20 @@ struct FrameTests {
         }
     }
 
+    // Found by the fuzzer's target: the magic was looked for behind the frame that its beginning
+    // completed, and the new host was never heard.
+    @Test(arguments: 1...15)
+    func aMagicWhoseBeginningCompletesADeadHostsFrameIsFound(count: Int) throws {
+        let hello = Hello(side: .host, nonce: 6)
+        let whole = Frame(epoch: 5, stream: 1, body: .data(.main, Array(repeating: 1, count: 40)))
+        var decoder = synchronized()
+        decoder.feed(whole.encoded().dropLast(count) + hello.encoded().prefix(count))
+        _ = try decoder.next()
+        #expect(try decoder.next() == nil)
+        decoder.feed(hello.encoded().dropFirst(count))
+        #expect(try decoder.next() == .hello(hello))
+    }
+
     @Test func changedBytesOfValidFramesNeverTrap() {
         for frame in frames {
             let bytes = frame.encoded()

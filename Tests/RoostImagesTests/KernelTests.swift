@@ -75,7 +75,21 @@ struct KernelTests {
         let order = graph.loadOrder(["virtio_blk", "virtio_pci", "ext4", "absent"]).map(\.name)
         #expect(order == ["virtio_ring", "virtio", "virtio_blk", "crc32c_generic", "jbd2", "ext4"])
         #expect(graph.isBuiltIn("virtio-pci") && !graph.isBuiltIn("virtio"))
-        #expect(graph.dependencyText().contains("b.ko: v.ko r.ko\n"))
+        #expect(try graph.dependencyText().contains("b.ko: v.ko r.ko\n"))
+    }
+
+    // By recursion a long chain was the end of the process.
+    @Test func aLongChainOfModulesIsFollowedToItsEnd() throws {
+        let modules = try (0..<30_000).map { index in
+            try KernelModule(
+                module("m\(index)", depends: "m\(index + 1)"),
+                path: "m\(index).ko"
+            )
+        }
+        let graph = KernelModuleGraph(modules, builtin: "")
+        #expect(graph.loadOrder(["m0"]).map(\.name) == modules.map(\.name).reversed())
+        let fault = #expect(throws: Fault.self) { try graph.dependencyText(limit: 1 << 18) }
+        #expect(fault?.reason == .kernelInvalid)
     }
 
     @Test func aBrokenModuleIsRefusedAndNeverTraps() throws {

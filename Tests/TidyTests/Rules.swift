@@ -24,7 +24,7 @@ struct Ban: Sendable {
 }
 
 /// The targets whose answers must depend on their arguments alone.
-let pureTargets: Set<String> = ["RoostModel", "RoostScheduler", "RoostReconciler"]
+let pureTargets: Set<String> = ["RoostModel", "RoostScheduler", "RoostReconciler", "RoostTar"]
 
 /// The targets that run under the simulator's executor: everything that RoostSimulation links.
 /// Time, randomness, tasks and the outside world reach them through a contract only.
@@ -41,6 +41,7 @@ let layers: [String: Set<String>] = [
     "CRoostLinux": [],
     "RoostModel": [],
     "RoostGuestWire": [],
+    "RoostTar": [],
     "RoostConnect": [],
     "RoostScheduler": ["RoostModel"],
     "RoostReconciler": ["RoostModel"],
@@ -53,8 +54,8 @@ let layers: [String: Set<String>] = [
     "RoostOperations": ["RoostModel", "RoostStore"],
     "RoostStoreSQL": ["RoostModel", "RoostStore"],
     "RoostDriverQEMU": ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"],
-    "RoostImages": ["RoostModel", "RoostHost", "RoostLinux"],
-    "RoostAgent": ["RoostGuestWire", "CRoostLinux"],
+    "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "RoostTar"],
+    "RoostAgent": ["RoostGuestWire", "RoostTar", "CRoostLinux"],
     "RoostNode": [
         "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore", "RoostDriver",
         "RoostHost", "RoostLink", "RoostGuestWire",
@@ -67,7 +68,7 @@ let layers: [String: Set<String>] = [
         "RoostModel", "RoostAPI", "RoostControl", "RoostNode", "RoostLink", "RoostHost",
         "RoostOperations", "RoostStore",
     ],
-    "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux"],
+    "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
     "RoostSimulation": [
         "RoostModel", "RoostScheduler", "RoostReconciler", "RoostStore", "RoostOperations",
         "RoostDriver", "RoostHost", "RoostLink", "RoostNode", "RoostControl",

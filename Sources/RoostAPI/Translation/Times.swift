@@ -17,7 +17,8 @@ extension Google_Protobuf_Timestamp {
 extension Timestamp {
     /// The same moment, to the millisecond; clamped to what 64 bits of milliseconds hold.
     package init(_ time: Google_Protobuf_Timestamp) {
-        let bound: Int64 = Int64.max / 1000 - 1
+        // Nanoseconds from the wire may be up to two seconds and a bit.
+        let bound: Int64 = Int64.max / 1000 - 3
         let seconds = min(max(time.seconds, -bound), bound)
         self.init(milliseconds: seconds * 1000 + Int64(time.nanos / 1_000_000))
     }

@@ -1,6 +1,7 @@
 internal import Glibc
 internal import RoostLinux
 internal import RoostModel
+internal import RoostTar
 internal import Synchronization
 
 /// Makes a tar stream of a file or tree of this host, piece by piece: modes, times and symbolic
@@ -33,7 +34,7 @@ final class TreeReader: Sendable {
                     try Self.add(entry, &state, into: &piece)
                 } else {
                     state.isEnded = true
-                    piece += [UInt8](repeating: 0, count: 2 * TarHeader.block)
+                    piece += [UInt8](repeating: 0, count: 2 * TarHeaders.blockSize)
                     break
                 }
             }
@@ -50,18 +51,17 @@ final class TreeReader: Sendable {
         guard lstat(entry.path, &status) == 0 else {
             throw systemFault("look at", entry.path, errno)
         }
-        func header(_ kind: TarHeader.Kind) -> TarHeader {
-            TarHeader(
-                path: entry.name,
-                kind: kind,
-                mode: UInt32(status.st_mode & 0o7777),
-                time: Int64(status.st_mtim.tv_sec)
-            )
+        func header(_ kind: TarMember.Kind) -> TarMember {
+            var member = TarMember(kind, path: Array(entry.name.utf8))
+            member.mode = UInt32(status.st_mode & 0o7777)
+            // Nobody needs to know times before 1970 of a file that is copied.
+            member.modified = max(0, Int64(status.st_mtim.tv_sec))
+            return member
         }
         switch status.st_mode & S_IFMT {
         case S_IFDIR:
             var directory = header(.directory)
-            directory.path += "/"
+            directory.path.append(UInt8(ascii: "/"))
             piece += directory.encoded()
             let prefix = entry.name == "." ? "./" : "\(entry.name)/"
             for name in try names(in: entry.path).sorted(by: >) {
@@ -69,7 +69,7 @@ final class TreeReader: Sendable {
             }
         case S_IFLNK:
             var link = header(.symbolicLink)
-            link.link = try target(of: entry.path)
+            link.link = Array(try target(of: entry.path).utf8)
             piece += link.encoded()
         case S_IFREG:
             let number = open(entry.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
@@ -77,7 +77,7 @@ final class TreeReader: Sendable {
             var file = header(.file)
             file.size = UInt64(status.st_size)
             piece += file.encoded()
-            let padding = TarHeader.padding(after: Int(status.st_size)).count
+            let padding = TarHeaders.padding(after: file.size)
             state.file = (Descriptor(number), file.size, padding)
         default: break
         }

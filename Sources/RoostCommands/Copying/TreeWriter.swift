@@ -1,6 +1,7 @@
 internal import Glibc
 internal import RoostLinux
 internal import RoostModel
+internal import RoostTar
 internal import Synchronization
 
 /// Puts a tar stream from a guest below a directory of this host, which nothing in it can leave:
@@ -9,7 +10,7 @@ final class TreeWriter: Sendable {
     private struct State {
         var parser = TarParser()
         var file: Descriptor?
-        var header: TarHeader?
+        var header: TarMember?
         /// Directories get their modes last, or a read-only one could not be filled.
         var directories: [(path: [Substring], mode: UInt32)] = []
         var skipped: [String] = []
@@ -59,12 +60,12 @@ final class TreeWriter: Sendable {
             try begin(header, &state)
         case .content(let bytes):
             guard let file = state.file else { return }
-            try writeAll(Array(bytes), to: file, state.header?.path ?? "")
+            try writeAll(Array(bytes), to: file, state.header.map(text) ?? "")
         case .memberEnd:
             if let file = state.file, let header = state.header {
                 fchmod(file.number, mode_t(header.mode & 0o777))
                 var times = [timespec(), timespec()]
-                for index in times.indices { times[index].tv_sec = Int(header.time) }
+                for index in times.indices { times[index].tv_sec = Int(header.modified) }
                 futimens(file.number, times)
                 file.close()
             }
@@ -72,35 +73,36 @@ final class TreeWriter: Sendable {
         }
     }
 
-    private func begin(_ header: TarHeader, _ state: inout State) throws(Fault) {
-        let parts = try placed(header.path)
+    private func begin(_ header: TarMember, _ state: inout State) throws(Fault) {
+        let parts = try placed(text(header))
         guard let name = parts.last.map(String.init) else { return }
         let directory = try folder(parts.dropLast())
         let number = directory.number
         switch header.kind {
         case .directory:
             if mkdirat(number, name, 0o700) != 0, errno != EEXIST {
-                throw systemFault("make", header.path, errno)
+                throw systemFault("make", text(header), errno)
             }
             state.directories.append((parts, header.mode & 0o777))
         case .file:
             unlinkat(number, name, 0)
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
             let file = openat(number, name, flags, 0o600)
-            guard file >= 0 else { throw systemFault("make", header.path, errno) }
+            guard file >= 0 else { throw systemFault("make", text(header), errno) }
             state.file = Descriptor(file)
         case .symbolicLink:
             unlinkat(number, name, 0)
-            guard symlinkat(header.link, number, name) == 0 else {
-                throw systemFault("link", header.path, errno)
+            guard symlinkat(String(decoding: header.link, as: UTF8.self), number, name) == 0 else {
+                throw systemFault("link", text(header), errno)
             }
+        case .characterDevice, .blockDevice, .fifo, .other: break
         case .hardLink:
-            let source = try placed(header.link)
+            let source = try placed(String(decoding: header.link, as: UTF8.self))
             guard let sourceName = source.last.map(String.init) else { return }
             let sourceFolder = try folder(source.dropLast())
             unlinkat(number, name, 0)
             guard linkat(sourceFolder.number, sourceName, number, name, 0) == 0 else {
-                throw systemFault("link", header.path, errno)
+                throw systemFault("link", text(header), errno)
             }
         }
     }
@@ -108,6 +110,10 @@ final class TreeWriter: Sendable {
     /// The parts of a member's name below the root.
     private func placed(_ path: String) throws(Fault) -> [Substring] {
         let parts = path.split(separator: "/").filter { $0 != "." }
+        // Linux takes no longer path, and a tree that is deeper nobody can remove.
+        guard path.utf8.count < Int(PATH_MAX) else {
+            throw Fault(.archiveInvalid, "a name in the archive has \(path.utf8.count) bytes")
+        }
         guard !path.hasPrefix("/"), !parts.contains(".."), !path.contains("\0") else {
             throw Fault(.archiveInvalid, "the archive names '\(shown(path))', outside of itself")
         }
@@ -145,4 +151,8 @@ final class TreeWriter: Sendable {
             sent += count
         }
     }
+}
+
+private func text(_ member: TarMember) -> String {
+    String(decoding: member.path, as: UTF8.self)
 }

@@ -1,4 +1,5 @@
 package import RoostModel
+import RoostTar
 
 /// Reads a tar archive in one pass: ustar, pax and GNU long names.
 ///
@@ -10,7 +11,7 @@ package final class TarReader {
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
     private var start = 0
     private var end = 0
-    private var global = PaxRecords()
+    private var headers: TarHeaders
     private var remaining: UInt64 = 0
     private var padding = 0
     private var entries = 0
@@ -22,6 +23,7 @@ package final class TarReader {
     package init(_ source: ByteSource, limits: TarLimits = TarLimits()) {
         self.source = source
         self.limits = limits
+        headers = TarHeaders(extensionLimit: limits.extendedHeaderBytes)
     }
 
     deinit { buffer.deallocate() }
@@ -33,28 +35,20 @@ package final class TarReader {
     package func next() throws(Fault) -> TarEntry? {
         try skipContent()
         guard !finished else { return nil }
-        var records = global
-        var extended = 0
-        while let header = try readHeader() {
-            extended += 1
-            guard extended <= 16 else {
-                throw Fault(.archiveInvalid, "more than 16 extended headers after \(current)")
-            }
-            switch header.type {
-            case UInt8(ascii: "x"): try records.read(readExtension(header))
-            case UInt8(ascii: "g"):
-                try global.read(readExtension(header))
-                records = global
-            case UInt8(ascii: "L"): records.path = try readLongName(header)
-            case UInt8(ascii: "K"): records.linkPath = try readLongName(header)
-            default: return try entry(header, records)
+        while true {
+            let block = try readBlock()
+            switch try decoded({ headers throws(TarProblem) in try headers.take(block: block) }) {
+            case .extension(let count):
+                setContent(size: UInt64(count))
+                let bytes = try take(count)
+                try decoded { headers throws(TarProblem) in try headers.take(extension: bytes) }
+                try skipContent()
+            case .member(let member): return try entry(member)
+            case .end:
+                finished = true
+                return nil
             }
         }
-        guard extended == 0 else {
-            throw Fault(.archiveInvalid, "the archive ends in a header after \(current)")
-        }
-        finished = true
-        return nil
     }
 
     /// Fills `target` from the current member's content; returns fewer bytes only at its end.
@@ -95,131 +89,81 @@ package final class TarReader {
 
     // MARK: Headers
 
-    private func readHeader() throws(Fault) -> TarHeader? {
-        try skipContent()
-        guard let header = try takeHeader() else {
-            throw Fault(.archiveInvalid, "the archive ends after \(current), without its end mark")
-        }
-        if header.isEnd { return nil }
-        guard header.hasRightChecksum else {
-            throw Fault(.archiveInvalid, "a header with a wrong checksum after \(current)")
-        }
-        return header
-    }
-
-    private func takeHeader() throws(Fault) -> TarHeader? {
+    private func readBlock() throws(Fault) -> [UInt8] {
         if start == end {
             start = 0
             end = try source.read(buffer)
-            if end == 0 { return nil }
+            guard end > 0 else {
+                let text = "the archive ends after \(current), without its end mark"
+                throw Fault(.archiveInvalid, text)
+            }
         }
-        return TarHeader(bytes: try take(TarHeader.size))
+        return try take(TarHeaders.blockSize)
     }
 
-    private func readExtension(_ header: TarHeader) throws(Fault) -> [UInt8] {
-        guard let size = header.number(124, 12), size >= 0 else {
-            throw Fault(.archiveInvalid, "an extended header of unreadable size after \(current)")
+    /// What `body` makes of the headers, with its problems as faults.
+    private func decoded<Result>(
+        _ body: (inout TarHeaders) throws(TarProblem) -> Result
+    ) throws(Fault) -> Result {
+        do throws(TarProblem) {
+            return try body(&headers)
+        } catch {
+            switch error {
+            case .number(_, let path):
+                throw Fault(.archiveInvalid, "entry \"\(printable(path))\": \(error)")
+            case .extensionTooLong, .tooManyAttributes:
+                throw Fault(.limitExceeded, "\(error), after \(current)")
+            case .sparse(let key):
+                let text = "sparse members (\(printable(key))) are not supported"
+                throw Fault(.archiveInvalid, text)
+            case .value(let key, let value):
+                let text = "a pax header with \(key) \"\(printable(value))\" after \(current)"
+                throw Fault(.archiveInvalid, text)
+            case .checksum, .extensionSize, .tooManyExtensions, .record, .endsInHeaders:
+                throw Fault(.archiveInvalid, "\(error) after \(current)")
+            }
         }
-        guard size <= limits.extendedHeaderBytes else {
-            throw Fault(
-                .limitExceeded,
-                "an extended header of \(size) bytes after \(current); the limit is "
-                    + "\(limits.extendedHeaderBytes)"
-            )
-        }
-        setContent(size: UInt64(size))
-        return try take(Int(size))
     }
 
-    private func readLongName(_ header: TarHeader) throws(Fault) -> [UInt8] {
-        let bytes = try readExtension(header)
-        return Array(bytes.prefix { $0 != 0 })
-    }
-
-    private func entry(_ header: TarHeader, _ records: PaxRecords) throws(Fault) -> TarEntry {
+    private func entry(_ member: TarMember) throws(Fault) -> TarEntry {
         entries += 1
         guard entries <= limits.entries else {
             throw Fault(.limitExceeded, "more than \(limits.entries) entries in the archive")
         }
-        let rawPath = records.path ?? header.name
-        let path = try ArchivePath(archived: rawPath)
+        let path = try ArchivePath(archived: member.path)
         current = "entry \"\(path)\""
         let metadata = FileMetadata(
-            mode: UInt16(truncatingIfNeeded: try field(header, 100, 8, "mode") & 0o7777),
-            user: try owner(header, 108, "uid", records.user),
-            group: try owner(header, 116, "gid", records.group),
-            modified: try modified(header, records),
-            attributes: records.attributes
+            mode: UInt16(member.mode),
+            user: member.user,
+            group: member.group,
+            modified: FileTime(seconds: member.modified, nanoseconds: member.nanoseconds),
+            attributes: member.attributes.map { ExtendedAttribute(name: $0.name, value: $0.value) }
         )
-        let kind = try kind(header, records, isDirectoryName: rawPath.last == 0x2F)
+        let kind = try kind(member)
         if case .file(let size) = kind { try admit(size) }
         return TarEntry(path: path, kind: kind, metadata: metadata)
     }
 
-    private func kind(
-        _ header: TarHeader,
-        _ records: PaxRecords,
-        isDirectoryName: Bool
-    ) throws(Fault) -> TarEntry.Kind {
-        switch header.type {
-        case UInt8(ascii: "0"), 0, UInt8(ascii: "7"):
-            if isDirectoryName { return .directory }
-            if let size = records.size { return .file(size: size) }
-            return .file(size: UInt64(clamping: try field(header, 124, 12, "size")))
-        case UInt8(ascii: "1"):
-            return .hardLink(try ArchivePath(archived: records.linkPath ?? header.linkName))
-        case UInt8(ascii: "2"):
-            let target = records.linkPath ?? header.linkName
-            guard (1...4095).contains(target.count), !target.contains(0) else {
-                throw fault("a symbolic link with a target of \(target.count) bytes")
+    private func kind(_ member: TarMember) throws(Fault) -> TarEntry.Kind {
+        switch member.kind {
+        case .file: return .file(size: member.size)
+        case .hardLink: return .hardLink(try ArchivePath(archived: member.link))
+        case .symbolicLink:
+            guard (1...4095).contains(member.link.count), !member.link.contains(0) else {
+                throw fault("a symbolic link with a target of \(member.link.count) bytes")
             }
-            return .symbolicLink(target)
-        case UInt8(ascii: "3"), UInt8(ascii: "4"):
-            let major = try narrow(field(header, 329, 8, "devmajor"), "devmajor")
-            let minor = try narrow(field(header, 337, 8, "devminor"), "devminor")
-            guard major < 1 << 12, minor < 1 << 20 else {
-                throw fault("device number \(major):\(minor)")
+            return .symbolicLink(member.link)
+        case .characterDevice, .blockDevice:
+            guard member.major < 1 << 12, member.minor < 1 << 20 else {
+                throw fault("device number \(member.major):\(member.minor)")
             }
-            return header.type == UInt8(ascii: "3")
-                ? .characterDevice(major: major, minor: minor)
-                : .blockDevice(major: major, minor: minor)
-        case UInt8(ascii: "5"): return .directory
-        case UInt8(ascii: "6"): return .fifo
-        default: throw fault("type \"\(printable([header.type]))\" is not supported")
+            return member.kind == .characterDevice
+                ? .characterDevice(major: member.major, minor: member.minor)
+                : .blockDevice(major: member.major, minor: member.minor)
+        case .directory: return .directory
+        case .fifo: return .fifo
+        case .other(let letter): throw fault("type \"\(printable([letter]))\" is not supported")
         }
-    }
-
-    private func field(
-        _ header: TarHeader,
-        _ offset: Int,
-        _ length: Int,
-        _ name: String
-    ) throws(Fault) -> Int64 {
-        guard let value = header.number(offset, length),
-            value >= 0 || name == "mtime", value < 1 << 62
-        else { throw fault("an unreadable \(name)") }
-        return value
-    }
-
-    private func owner(
-        _ header: TarHeader,
-        _ offset: Int,
-        _ name: String,
-        _ record: UInt32?
-    ) throws(Fault) -> UInt32 {
-        // With a record the field may hold anything: it was too small for the number.
-        if let record { return record }
-        return try narrow(field(header, offset, 8, name), name)
-    }
-
-    private func modified(_ header: TarHeader, _ records: PaxRecords) throws(Fault) -> FileTime {
-        if let time = records.modified { return time }
-        return FileTime(seconds: try field(header, 136, 12, "mtime"))
-    }
-
-    private func narrow(_ value: Int64, _ name: String) throws(Fault) -> UInt32 {
-        guard let result = UInt32(exactly: value) else { throw fault("\(name) \(value)") }
-        return result
     }
 
     private func fault(_ problem: String) -> Fault {
@@ -242,7 +186,7 @@ package final class TarReader {
 
     private func setContent(size: UInt64) {
         remaining = size
-        padding = Int((512 - size % 512) % 512)
+        padding = TarHeaders.padding(after: size)
     }
 
     private func skipContent() throws(Fault) {

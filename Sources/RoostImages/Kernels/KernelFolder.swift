@@ -4,6 +4,8 @@ import RoostModel
 
 /// A kernel entry in the making: what was extracted, and then the three files made from it.
 struct KernelFolder {
+    /// The most modules; Debian's kernels have about 4,000.
+    private static let moduleLimit = 10_000
     private let folder: String
     /// A place for what does not stay.
     let scratch: String
@@ -181,6 +183,9 @@ struct KernelFolder {
     private func readModules(_ directory: String) throws(Fault) -> KernelModuleGraph {
         var modules: [KernelModule] = []
         for path in try files(directory) where path.hasSuffix(".ko") {
+            guard modules.count < Self.moduleLimit else {
+                throw Fault(.kernelInvalid, "the kernel has over \(Self.moduleLimit) modules")
+            }
             let bytes = try DiskFile.reading("\(directory)/\(path)")
                 .readAll(limit: .mebibytes(256))
             modules.append(try KernelModule(bytes, path: path))
@@ -213,7 +218,7 @@ struct KernelFolder {
         let path = "\(directory)/modules.dep"
         if HostFolder.exists("\(path).bin") { return true }
         try HostFolder.removeAll(path)
-        try HostFolder.write(Array(graph.dependencyText().utf8), to: path)
+        try HostFolder.write(Array(try graph.dependencyText().utf8), to: path)
         return false
     }
 

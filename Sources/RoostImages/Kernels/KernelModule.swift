@@ -120,24 +120,35 @@ struct KernelModuleGraph {
     func loadOrder(_ names: [String]) -> [KernelModule] {
         var order: [KernelModule] = []
         var seen: Set<String> = []
-        func visit(_ name: String) {
-            let name = KernelModule.canonical(name)
-            guard !builtin.contains(name) else { return }
-            guard let module = modules[name] ?? aliases[name].flatMap({ modules[$0] }),
+        // Not by recursion: how long a chain of modules is, their maker decides.
+        var path: [(module: KernelModule?, needed: ArraySlice<String>)] = [(nil, names[...])]
+        while let last = path.indices.last {
+            guard let name = path[last].needed.popFirst().map(KernelModule.canonical) else {
+                if let module = path.removeLast().module { order.append(module) }
+                continue
+            }
+            guard !builtin.contains(name),
+                let module = modules[name] ?? aliases[name].flatMap({ modules[$0] }),
                 seen.insert(module.name).inserted
-            else { return }
-            for dependency in module.softDepends + module.depends { visit(dependency) }
-            order.append(module)
+            else { continue }
+            path.append((module, (module.softDepends + module.depends)[...]))
         }
-        for name in names { visit(name) }
         return order
     }
 
     /// The text of `modules.dep`: each module with all it needs, nearest first, as depmod has it.
-    func dependencyText() -> String {
-        modules.values.sorted { $0.path < $1.path }.map { module in
+    ///
+    /// - Throws: `kernelInvalid` when it has over `limit` bytes: by default a hundred times what
+    ///   Debian's largest kernel needs.
+    func dependencyText(limit: Int = 64 << 20) throws(Fault) -> String {
+        var text = ""
+        for module in modules.values.sorted(by: { $0.path < $1.path }) {
             let needed = loadOrder(module.depends).reversed().map(\.path)
-            return ([module.path + ":"] + needed).joined(separator: " ") + "\n"
-        }.joined()
+            text += ([module.path + ":"] + needed).joined(separator: " ") + "\n"
+            guard text.utf8.count <= limit else {
+                throw Fault(.kernelInvalid, "the kernel's modules need too many of each other")
+            }
+        }
+        return text
     }
 }
