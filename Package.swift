@@ -65,6 +65,7 @@ let package = Package(
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // Layer 0: values, wire formats and C shims. No internal dependency.
@@ -81,6 +82,11 @@ let package = Package(
             ]
         ),
         .target(name: "CRoostLinux"),
+        .systemLibrary(
+            name: "CRoostZlib",
+            pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]
+        ),
 
         // Layer 1: pure decisions and contracts. What the simulator replaces is a contract here.
         library("RoostScheduler", ["RoostModel"]),
@@ -105,7 +111,15 @@ let package = Package(
             ]
         ),
         library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
-        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", crypto]),
+        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", "CRoostZlib", crypto]),
+        library(
+            "RoostRegistry",
+            [
+                "RoostModel", "RoostLinux", crypto, product("NIOCore", "swift-nio"),
+                product("NIOHTTP1", "swift-nio"),
+                product("AsyncHTTPClient", "async-http-client"),
+            ]
+        ),
         library("RoostAgent", ["RoostGuestWire", "CRoostLinux"]),
 
         // Layer 3: services. They see contracts, never adapters, transports or the real clock.
@@ -156,7 +170,7 @@ let package = Package(
                 "RoostModel", "RoostAPI", "RoostServices", "RoostControl", "RoostNode",
                 "RoostConnect", "RoostStore", "RoostStoreSQL", "RoostDriver", "RoostDriverQEMU",
                 "RoostHost", "RoostImages", "RoostLinux", "RoostLink", "RoostOperations",
-                "RoostScheduler", grpc, log, crypto,
+                "RoostRegistry", "RoostScheduler", grpc, log, crypto,
                 product("ArgumentParser", "swift-argument-parser"),
             ]
         ),
@@ -200,6 +214,7 @@ let package = Package(
             ]
         ),
         tests("RoostImagesTests", ["RoostImages", "RoostModel"]),
+        tests("RoostRegistryTests", ["RoostRegistry", "RoostModel", "RoostLinux"]),
         tests("RoostGuestWireTests", ["RoostGuestWire"]),
         tests(
             "RoostAgentTests",

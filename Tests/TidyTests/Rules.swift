@@ -39,6 +39,7 @@ let allowedInSimulation: Set<String> = ["Logging", "Synchronization"]
 /// Each target and the internal modules that it may import. The order is the architecture, bottom up.
 let layers: [String: Set<String>] = [
     "CRoostLinux": [],
+    "CRoostZlib": [],
     "RoostModel": [],
     "RoostGuestWire": [],
     "RoostConnect": [],
@@ -53,7 +54,8 @@ let layers: [String: Set<String>] = [
     "RoostOperations": ["RoostModel", "RoostStore"],
     "RoostStoreSQL": ["RoostModel", "RoostStore"],
     "RoostDriverQEMU": ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"],
-    "RoostImages": ["RoostModel", "RoostHost", "RoostLinux"],
+    "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "CRoostZlib"],
+    "RoostRegistry": ["RoostModel", "RoostLinux"],
     "RoostAgent": ["RoostGuestWire", "CRoostLinux"],
     "RoostNode": [
         "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore", "RoostDriver",
