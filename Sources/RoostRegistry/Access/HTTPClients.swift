@@ -80,6 +80,8 @@ final class HTTPClients: Sendable {
             settings.redirectConfiguration = .disallow
             settings.timeout.connect = .seconds(10)
             settings.timeout.read = .seconds(60)
+            // Whoever refuses a connection is asked again by the session, not for ten seconds.
+            settings.connectionPool.retryConnectionEstablishment = false
             // One connection for each download: HTTP/2 would give them one window.
             settings.httpVersion = .http1Only
             if let proxy {

@@ -52,13 +52,14 @@ final class RegistrySession: Sendable {
     /// Ends every connection.
     func close() async { await clients.close() }
 
-    /// Asks for `path` below `/v2/`. The response's status is 200 or 206, and its body unread.
+    /// Asks for `path` below `/v2/` and the repository. The response's status is 200 or 206, and its body unread.
     ///
     /// - Throws: ``Reason/imageNotFound``, ``Reason/registryDenied``,
     ///   ``Reason/registryUnreachable``, ``Reason/registryInvalid``, ``Reason/opCancelled``.
     func get(_ path: String, _ fields: [(String, String)]) async throws(Fault) -> HTTPClientResponse
     {
-        guard let target = Target("\(base.text)/v2/\(path)") else {
+        let place = repository.isEmpty ? "" : "\(repository)/"
+        guard let target = Target("\(base.text)/v2/\(place)\(path)") else {
             throw Fault(.bug, "no URL of '\(shown(path))'")
         }
         var wait = Duration.milliseconds(500)
