@@ -257,6 +257,9 @@ let package = Package(
                 protobuf, product("ArgumentParser", "swift-argument-parser"),
             ]
         ),
-        tests("RoostNodeGuestTests", ["RoostNode", "RoostGuestWire", "RoostModel"]),
+        tests(
+            "RoostNodeGuestTests",
+            ["RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel"]
+        ),
     ]
 )

@@ -43,12 +43,12 @@ import Testing
         let file = try GrowingFile(path())
         defer { unlink(file.path) }
         try append("half", to: file)
-        async let seen = readAll(file)
+        let seen = Task { try await readAll(file) }
         let fault = Fault(.digestMismatch, "wrong")
         file.fail(fault)
         // The first ending counts.
         file.finish()
-        await #expect(throws: fault) { try await seen }
+        await #expect(throws: fault) { try await seen.value }
         #expect(throws: fault) { try file.waitForEnd() }
     }
 

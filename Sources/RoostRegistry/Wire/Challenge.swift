@@ -52,11 +52,16 @@ package struct Challenge: Hashable, Sendable {
         private mutating func skipToken68() {
             let mark = position
             skipBlanks()
-            guard position > mark, token() != nil else {
+            let start = position
+            skip { byte in
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                    || "-._~+/".utf8.contains(byte)
+            }
+            guard position > start, start > mark else {
                 position = mark
                 return
             }
-            skip { $0 == UInt8(ascii: "=") || $0 == UInt8(ascii: "/") }
+            skip { $0 == UInt8(ascii: "=") }
             skipBlanks()
             if position < bytes.count, bytes[position] != UInt8(ascii: ",") { position = mark }
         }
