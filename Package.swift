@@ -65,6 +65,7 @@ let package = Package(
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // Layer 0: values, wire formats and C shims. No internal dependency.
@@ -83,6 +84,11 @@ let package = Package(
             ]
         ),
         .target(name: "CRoostLinux"),
+        .systemLibrary(
+            name: "CRoostZlib",
+            pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]
+        ),
 
         // Layer 1: pure decisions and contracts. What the simulator replaces is a contract here.
         library("RoostScheduler", ["RoostModel"]),
@@ -107,7 +113,15 @@ let package = Package(
             ]
         ),
         library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
-        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", crypto]),
+        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib", crypto]),
+        library(
+            "RoostRegistry",
+            [
+                "RoostModel", "RoostLinux", crypto, product("NIOCore", "swift-nio"),
+                product("NIOHTTP1", "swift-nio"),
+                product("AsyncHTTPClient", "async-http-client"),
+            ]
+        ),
         library("RoostAgent", ["RoostGuestWire", "RoostTar", "CRoostLinux"]),
 
         // Layer 3: services. They see contracts, never adapters, transports or the real clock.
@@ -158,7 +172,7 @@ let package = Package(
                 "RoostModel", "RoostAPI", "RoostServices", "RoostControl", "RoostNode",
                 "RoostConnect", "RoostStore", "RoostStoreSQL", "RoostDriver", "RoostDriverQEMU",
                 "RoostHost", "RoostImages", "RoostLinux", "RoostLink", "RoostOperations",
-                "RoostScheduler", grpc, log, crypto,
+                "RoostRegistry", "RoostScheduler", grpc, log, crypto,
                 product("ArgumentParser", "swift-argument-parser"),
             ]
         ),
@@ -202,6 +216,7 @@ let package = Package(
             ]
         ),
         tests("RoostImagesTests", ["RoostImages", "RoostModel", "RoostHost"]),
+        tests("RoostRegistryTests", ["RoostRegistry", "RoostModel", "RoostLinux"]),
         tests("RoostGuestWireTests", ["RoostGuestWire"]),
         tests(
             "RoostAgentTests",
@@ -256,6 +271,9 @@ let package = Package(
                 product("HTTPTypes", "swift-http-types"),
             ]
         ),
-        tests("RoostNodeGuestTests", ["RoostNode", "RoostGuestWire", "RoostModel"]),
+        tests(
+            "RoostNodeGuestTests",
+            ["RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel"]
+        ),
     ]
 )

@@ -17,6 +17,22 @@ package protocol CatalogueEditor: Catalogue {
         kind: ImportKind
     ) async throws(Fault)
         -> ImageEntry
+    /// Fetches an image from its registry, unless it is here already, and gives it the name that
+    /// was asked for. `progress` is told bytes received and bytes in all, from many threads.
+    func pullImage(
+        _ reference: String,
+        plainHTTP: Bool,
+        progress: @escaping @Sendable (_ done: UInt64, _ total: UInt64) -> Void
+    ) async throws(Fault) -> ImageEntry
+    /// Remembers who we are at a registry, after it has let us in.
+    func logIn(
+        _ registry: String,
+        user: String,
+        password: Secret,
+        plainHTTP: Bool
+    ) async throws(Fault)
+    /// Forgets that; says whether there was anything to forget.
+    func logOut(_ registry: String) async throws(Fault) -> Bool
     /// Makes a kernel of a distribution package or a kernel file.
     func importKernel(
         _ name: String,

@@ -3,13 +3,13 @@ package import RoostModel
 /// A command to run in a guest, or to attach to: the op id is the session's id.
 package struct ExecRequest: Sendable, Hashable, Codable {
     package var session: OperationID
-    /// Empty only when `attachOnly`.
+    /// Empty only when `attachOnly` or `isImageCommand`.
     package var arguments: [String]
-    /// `NAME=value`, added to the agent's defaults.
+    /// `NAME=value`, added to the agent's defaults and the image's.
     package var environment: [String]
-    /// Empty: the user's home.
+    /// Empty: what the image says, else the user's home.
     package var workingDirectory: String
-    /// A name or `uid[:gid]`; empty: root.
+    /// A name or `uid[:gid]`; empty: what the image says, else root.
     package var user: String
     /// `nil`: no limit.
     package var timeoutSeconds: Int?
@@ -21,6 +21,12 @@ package struct ExecRequest: Sendable, Hashable, Codable {
     package var killOnDetach: Bool
     /// Never start; fail when there is no such session.
     package var attachOnly: Bool
+    /// The image's digest, whose settings stand where the request has none; empty for none.
+    package var image: String
+    /// Run the image's entrypoint with `arguments`, or, without any, with its own command.
+    package var isImageCommand: Bool
+    /// What runs when neither `arguments` nor the image names a command.
+    package var fallback: [String]
 
     package init(session: OperationID, arguments: [String]) {
         self.session = session
@@ -33,6 +39,9 @@ package struct ExecRequest: Sendable, Hashable, Codable {
         hasInput = false
         killOnDetach = false
         attachOnly = false
+        image = ""
+        isImageCommand = false
+        fallback = []
     }
 }
 

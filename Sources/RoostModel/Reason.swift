@@ -43,6 +43,9 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case limitExceeded = "LIMIT_EXCEEDED"
     // Peers and processes
     case nodeUnreachable = "NODE_UNREACHABLE"
+    case registryUnreachable = "REGISTRY_UNREACHABLE"
+    case registryDenied = "REGISTRY_DENIED"
+    case registryInvalid = "REGISTRY_INVALID"
     case daemonUnreachable = "DAEMON_UNREACHABLE"
     case daemonBusy = "DAEMON_BUSY"
     case shuttingDown = "SHUTTING_DOWN"
@@ -156,6 +159,11 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(.resourceExhausted, "stay under the limit that the message names")
         case .nodeUnreachable:
             return Entry(.unavailable, "retry with the same op id: roost --op-id {op} …")
+        case .registryUnreachable:
+            return Entry(.unavailable, "check name, network and proxy, then: roost pull {image}")
+        case .registryDenied: return Entry(.permissionDenied, "log in: roost login {registry}")
+        case .registryInvalid:
+            return Entry(.unavailable, "the registry is at fault; try later: roost pull {image}")
         case .daemonUnreachable: return Entry(.unavailable, "start it: roost daemon start")
         case .daemonBusy:
             return Entry(.failedPrecondition, "end what runs, then: roost daemon stop")

@@ -111,7 +111,7 @@ package struct GuestServiceSkin: Roost_Compute_V1_GuestService.SimpleServiceProt
         let id =
             start.session.isEmpty
             ? call.operation : try operationID(start.session, field: "start.session")
-        guard start.attachOnly || !start.arguments.isEmpty else {
+        guard start.attachOnly || start.imageCommand || !start.arguments.isEmpty else {
             throw .invalid("start.arguments", "is empty: name the command to run")
         }
         var request = ExecRequest(session: id, arguments: start.arguments)
@@ -126,6 +126,8 @@ package struct GuestServiceSkin: Roost_Compute_V1_GuestService.SimpleServiceProt
         request.hasInput = start.hasStdin_p
         request.killOnDetach = start.killOnDetach
         request.attachOnly = start.attachOnly
+        request.isImageCommand = start.imageCommand
+        request.fallback = start.fallbackArguments
         return request
     }
 

@@ -56,6 +56,77 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         return message(entry, try await catalogue.defaults())
     }
 
+    package func pullImage(
+        request: Roost_Image_V1_PullImageRequest,
+        response: RPCWriter<Roost_Image_V1_PullImageResponse>,
+        context: ServerContext
+    ) async throws {
+        let catalogue = catalogue
+        // Only the newest matters: a client that reads slowly holds nothing up.
+        let (reports, reporter) = AsyncStream.makeStream(
+            of: Roost_Image_V1_PullImageResponse.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        let entry = try await withThrowingTaskGroup(of: ImageEntry?.self) { group in
+            group.addTask {
+                defer { reporter.finish() }
+                return try await catalogue.pullImage(
+                    request.reference,
+                    plainHTTP: request.plainHTTP
+                ) { done, total in
+                    reporter.yield(
+                        .with {
+                            $0.doneBytes = Int64(clamping: done)
+                            $0.totalBytes = Int64(clamping: total)
+                        }
+                    )
+                }
+            }
+            group.addTask {
+                for await report in reports { try await response.write(report) }
+                return nil
+            }
+            defer { group.cancelAll() }
+            var pulled: ImageEntry?
+            while let finished = try await group.next() { pulled = finished ?? pulled }
+            return pulled
+        }
+        guard let entry else { throw Fault(.bug, "a pull without an image") }
+        let defaults = try await catalogue.defaults()
+        try await response.write(.with { $0.image = message(entry, defaults) })
+    }
+
+    package func logIn(
+        request: Roost_Image_V1_LogInRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_LogInResponse {
+        let registry = request.registry.isEmpty ? "docker.io" : request.registry
+        for (field, text) in [("user", request.user), ("password", request.password)] {
+            guard !text.isEmpty else { throw Fault.invalid(field, "is empty") }
+            let isFine = text.utf8.count <= 16 << 10 && text.utf8.allSatisfy { $0 >= 0x20 }
+            guard isFine else {
+                throw Fault.invalid(field, "is over 16 KiB or has control characters")
+            }
+        }
+        guard !request.user.contains(":") else { throw Fault.invalid("user", "has a colon") }
+        try await catalogue.logIn(
+            registry,
+            user: request.user,
+            password: Secret(request.password),
+            plainHTTP: request.plainHTTP
+        )
+        return .with { $0.registry = registry }
+    }
+
+    package func logOut(
+        request: Roost_Image_V1_LogOutRequest,
+        context: ServerContext
+    ) async throws -> Roost_Image_V1_LogOutResponse {
+        let registry = request.registry.isEmpty ? "docker.io" : request.registry
+        let changed = try await catalogue.logOut(registry)
+        return .with { $0.changed = changed }
+    }
+
     package func deleteImage(
         request: Roost_Image_V1_DeleteImageRequest,
         context: ServerContext
@@ -152,6 +223,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
             $0.sizeBytes = Int64(clamping: entry.size.bytes)
             $0.createTime = .init(entry.createdAt)
             $0.isDefault = entry.digest == defaults.image
+            $0.origins = entry.origins
         }
     }
 

@@ -30,6 +30,21 @@ struct FixedCatalogue: CatalogueEditor {
         kind: ImportKind
     ) async throws(Fault) -> ImageEntry { throw refusal }
 
+    func pullImage(
+        _ reference: String,
+        plainHTTP: Bool,
+        progress: @escaping @Sendable (UInt64, UInt64) -> Void
+    ) async throws(Fault) -> ImageEntry { throw refusal }
+
+    func logIn(
+        _ registry: String,
+        user: String,
+        password: Secret,
+        plainHTTP: Bool
+    ) async throws(Fault) { throw refusal }
+
+    func logOut(_ registry: String) async throws(Fault) -> Bool { throw refusal }
+
     func importKernel(
         _ name: String,
         from path: String,

@@ -5,6 +5,7 @@ import RoostImages
 import RoostLinux
 import RoostModel
 import RoostOperations
+import RoostRegistry
 
 /// The images and kernels of this host, with their names: what ``RoostImages`` keeps by digest, and
 /// `names.json` beside it.
@@ -15,8 +16,10 @@ import RoostOperations
 /// Entries never change; a name moves by writing `names.json` anew.
 final class HostCatalogue: CatalogueEditor {
     /// What `names.json` holds: names without the digests that they mean would be nothing.
-    private struct Names: Codable, Equatable {
+    struct Names: Codable, Equatable {
         var images: [String: String] = [:]
+        /// What was pulled as `host/name@sha256:…`; nil in files of before there were registries.
+        var origins: [String: String]?
         var kernels: [String: String] = [:]
         var defaultImage = ""
         var defaultKernel = ""
@@ -28,17 +31,30 @@ final class HostCatalogue: CatalogueEditor {
 
     private let stateDirectory: String
     private let agentPath: String
-    private let wall: any WallClock
+    let wall: any WallClock
     private let agents: AgentInitramfs
-    private let images: ImageCatalogue
+    let images: ImageCatalogue
     private let kernels: KernelCatalogue
+    let puller: Puller
+    private let blobs: BlobCache
+    /// Pulls of one image, one at a time; those behind the first find it there.
+    let pulls = KeyedQueue<String>()
+    /// Changes of the credentials, one at a time.
+    let logins = KeyedQueue<String>()
     /// Changes of `names.json`, one at a time.
     private let turns = KeyedQueue<String>()
 
-    init(stateDirectory: String, agentPath: String, wall: any WallClock) {
+    init(stateDirectory: String, agentPath: String, surroundings: Surroundings) {
         self.stateDirectory = stateDirectory
         self.agentPath = agentPath
-        self.wall = wall
+        wall = surroundings.wall
+        blobs = BlobCache(directory: "\(stateDirectory)/blobs")
+        puller = Puller(
+            cache: blobs,
+            credentials: CredentialFile(path: "\(stateDirectory)/registries.json"),
+            environment: ProcessInfo.processInfo.environment,
+            clock: surroundings.clock
+        )
         agents = AgentInitramfs(
             directory: "\(stateDirectory)/initramfs",
             agentPath: agentPath
@@ -49,8 +65,9 @@ final class HostCatalogue: CatalogueEditor {
 
     /// Removes what interrupted imports left. Only for the holder of the state directory's lock.
     func removeLeftovers() async throws(Fault) {
-        let (images, kernels) = (images, kernels)
+        let (images, kernels, blobs) = (images, kernels, blobs)
         try await onItsOwnThread { () throws(Fault) in
+            blobs.removeLeftovers()
             _ = try images.removeLeftovers()
             _ = try kernels.removeLeftovers()
         }
@@ -61,7 +78,7 @@ final class HostCatalogue: CatalogueEditor {
     func image(_ reference: String) async throws(Fault) -> ImageEntry {
         let names = try await names()
         let digest = try await resolve(
-            reference,
+            known(reference, names),
             names.images,
             names.defaultImage,
             .imageNotFound,
@@ -174,6 +191,7 @@ final class HostCatalogue: CatalogueEditor {
         try refuse(entry.digest, inUse, "image")
         _ = try await change { names in
             names.images = names.images.filter { prefixed($0.value) != entry.digest }
+            names.origins = names.origins?.filter { prefixed($0.value) != entry.digest }
             if prefixed(names.defaultImage) == entry.digest { names.defaultImage = "" }
         }
         let (images, bare) = (images, bare(entry.digest))
@@ -266,7 +284,7 @@ final class HostCatalogue: CatalogueEditor {
         }
     }
 
-    private func names() async throws(Fault) -> Names {
+    func names() async throws(Fault) -> Names {
         let path = "\(stateDirectory)/names.json"
         let bytes = try await onItsOwnThread { () throws(Fault) in
             try DurableFile.read(path, limit: 4 << 20)
@@ -284,7 +302,7 @@ final class HostCatalogue: CatalogueEditor {
         }
     }
 
-    private func change(_ edit: @Sendable (inout Names) -> Void) async throws(Fault) -> Names {
+    func change(_ edit: @Sendable (inout Names) -> Void) async throws(Fault) -> Names {
         try await turns.withTurn("names") { () async throws(Fault) in
             var names = try await self.names()
             edit(&names)
@@ -313,7 +331,7 @@ final class HostCatalogue: CatalogueEditor {
         )
     }
 
-    private func entry(
+    func entry(
         _ entry: CatalogueEntry<ImageManifest>,
         _ names: Names
     ) -> ImageEntry {
@@ -321,7 +339,9 @@ final class HostCatalogue: CatalogueEditor {
             digest: prefixed(entry.digest),
             names: names.images.filter { $0.value == entry.digest }.keys.sorted(),
             size: ByteCount(bytes: entry.manifest.diskBytes),
-            createdAt: Timestamp(milliseconds: names.created[entry.digest] ?? 0)
+            createdAt: Timestamp(milliseconds: names.created[entry.digest] ?? 0),
+            origins: (names.origins ?? [:]).filter { $0.value == entry.digest }.keys.sorted(),
+            launch: launch(entry.manifest.configuration)
         )
     }
 

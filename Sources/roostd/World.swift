@@ -93,7 +93,7 @@ struct Host {
         let catalogue = HostCatalogue(
             stateDirectory: state,
             agentPath: try Self.agentPath(),
-            wall: surroundings.wall
+            surroundings: surroundings
         )
         try await catalogue.removeLeftovers()
         self.catalogue = catalogue

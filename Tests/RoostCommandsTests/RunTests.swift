@@ -31,6 +31,17 @@ import Testing
         }
     }
 
+    @Test func theImagesEntrypointCountsUnlessAnotherIsNamed() async throws {
+        try await FakeDaemon.serving { daemon in
+            _ = try await daemon.roost("run", "debian", "--", "args", "a")
+            _ = try await daemon.roost("run", "debian", "--entrypoint", "args", "--", "b")
+            _ = try await daemon.roost("run", "debian", "--entrypoint", "", "--", "args")
+            let starts = daemon.guest.starts.withLock { $0 }
+            #expect(starts.map(\.imageCommand) == [true, false, false])
+            #expect(starts.map(\.arguments) == [["args", "a"], ["args", "b"], ["args"]])
+        }
+    }
+
     @Test func theFlagsBecomeTheRequest() async throws {
         try await FakeDaemon.serving { daemon in
             let outcome = try await daemon.roost(

@@ -39,6 +39,7 @@ let allowedInSimulation: Set<String> = ["Logging", "Synchronization"]
 /// Each target and the internal modules that it may import. The order is the architecture, bottom up.
 let layers: [String: Set<String>] = [
     "CRoostLinux": [],
+    "CRoostZlib": [],
     "RoostModel": [],
     "RoostGuestWire": [],
     "RoostTar": [],
@@ -54,7 +55,8 @@ let layers: [String: Set<String>] = [
     "RoostOperations": ["RoostModel", "RoostStore"],
     "RoostStoreSQL": ["RoostModel", "RoostStore"],
     "RoostDriverQEMU": ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"],
-    "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "RoostTar"],
+    "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib"],
+    "RoostRegistry": ["RoostModel", "RoostLinux"],
     "RoostAgent": ["RoostGuestWire", "RoostTar", "CRoostLinux"],
     "RoostNode": [
         "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore", "RoostDriver",

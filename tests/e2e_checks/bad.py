@@ -89,7 +89,8 @@ def no_kernel(bench):
     after = (sorted(os.listdir(f"{place.state}/kernels")),
              sorted(os.listdir(f"{place.state}/images")))
     claim(before == after, before, after)
-    place.fails("run", "--image", "absent", "--", "true", code=125, words=["absent"])
+    place.fails("run", "--pull", "never", "--image", "absent", "--", "true", code=125,
+                words=["absent"])
     place.fails("run", "--kernel", "absent", "--", "true", code=125, words=["absent"])
     nothing_came(place, "absent")
     place.clear()

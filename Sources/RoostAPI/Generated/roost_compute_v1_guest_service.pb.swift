@@ -115,16 +115,17 @@ package nonisolated struct Roost_Compute_V1_ExecStart: Sendable {
   /// The command's op id; empty: this call's. A repeat attaches and never runs it twice.
   package var session: String = String()
 
-  /// The program and its arguments; empty only with `attach_only`. No shell unless you name one.
+  /// The program and its arguments; empty only with `attach_only` or `image_command`. No shell
+  /// unless you name one.
   package var arguments: [String] = []
 
-  /// `NAME=value`, added to the agent's defaults.
+  /// `NAME=value`, added to the agent's defaults and the image's variables.
   package var environment: [String] = []
 
-  /// Empty: the user's home.
+  /// Empty: what the image says, else the user's home.
   package var workingDirectory: String = String()
 
-  /// A name or `uid[:gid]`; empty: root.
+  /// A name or `uid[:gid]`; empty: what the image says, else root.
   package var user: String = String()
 
   /// End it after this long; absent: never.
@@ -155,6 +156,12 @@ package nonisolated struct Roost_Compute_V1_ExecStart: Sendable {
 
   /// Never start: SESSION_NOT_FOUND when there is no such session.
   package var attachOnly: Bool = false
+
+  /// Run the image's entrypoint with `arguments` behind it, or, without any, with its own command.
+  package var imageCommand: Bool = false
+
+  /// What runs when neither `arguments` nor the image names a command.
+  package var fallbackArguments: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -853,7 +860,7 @@ nonisolated extension Roost_Compute_V1_ExecRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Roost_Compute_V1_ExecStart: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExecStart"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}session\0\u{1}arguments\0\u{1}environment\0\u{3}working_directory\0\u{1}user\0\u{3}timeout_seconds\0\u{1}terminal\0\u{3}has_stdin\0\u{3}kill_on_detach\0\u{3}attach_only\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}session\0\u{1}arguments\0\u{1}environment\0\u{3}working_directory\0\u{1}user\0\u{3}timeout_seconds\0\u{1}terminal\0\u{3}has_stdin\0\u{3}kill_on_detach\0\u{3}attach_only\0\u{3}image_command\0\u{3}fallback_arguments\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -873,6 +880,8 @@ nonisolated extension Roost_Compute_V1_ExecStart: SwiftProtobuf.Message, SwiftPr
       case 10: try { try decoder.decodeSingularBoolField(value: &self.hasStdin_p) }()
       case 11: try { try decoder.decodeSingularBoolField(value: &self.killOnDetach) }()
       case 12: try { try decoder.decodeSingularBoolField(value: &self.attachOnly) }()
+      case 13: try { try decoder.decodeSingularBoolField(value: &self.imageCommand) }()
+      case 14: try { try decoder.decodeRepeatedStringField(value: &self.fallbackArguments) }()
       default: break
       }
     }
@@ -919,6 +928,12 @@ nonisolated extension Roost_Compute_V1_ExecStart: SwiftProtobuf.Message, SwiftPr
     if self.attachOnly != false {
       try visitor.visitSingularBoolField(value: self.attachOnly, fieldNumber: 12)
     }
+    if self.imageCommand != false {
+      try visitor.visitSingularBoolField(value: self.imageCommand, fieldNumber: 13)
+    }
+    if !self.fallbackArguments.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.fallbackArguments, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -935,6 +950,8 @@ nonisolated extension Roost_Compute_V1_ExecStart: SwiftProtobuf.Message, SwiftPr
     if lhs.hasStdin_p != rhs.hasStdin_p {return false}
     if lhs.killOnDetach != rhs.killOnDetach {return false}
     if lhs.attachOnly != rhs.attachOnly {return false}
+    if lhs.imageCommand != rhs.imageCommand {return false}
+    if lhs.fallbackArguments != rhs.fallbackArguments {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -59,6 +59,45 @@ package enum Roost_Image_V1_ImageService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "PullImage" metadata.
+        package enum PullImage: Sendable {
+            /// Request type for "PullImage".
+            package typealias Input = Roost_Image_V1_PullImageRequest
+            /// Response type for "PullImage".
+            package typealias Output = Roost_Image_V1_PullImageResponse
+            /// Descriptor for "PullImage".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.image.v1.ImageService"),
+                method: "PullImage",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "LogIn" metadata.
+        package enum LogIn: Sendable {
+            /// Request type for "LogIn".
+            package typealias Input = Roost_Image_V1_LogInRequest
+            /// Response type for "LogIn".
+            package typealias Output = Roost_Image_V1_LogInResponse
+            /// Descriptor for "LogIn".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.image.v1.ImageService"),
+                method: "LogIn",
+                type: .unary
+            )
+        }
+        /// Namespace for "LogOut" metadata.
+        package enum LogOut: Sendable {
+            /// Request type for "LogOut".
+            package typealias Input = Roost_Image_V1_LogOutRequest
+            /// Response type for "LogOut".
+            package typealias Output = Roost_Image_V1_LogOutResponse
+            /// Descriptor for "LogOut".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.image.v1.ImageService"),
+                method: "LogOut",
+                type: .unary
+            )
+        }
         /// Namespace for "DeleteImage" metadata.
         package enum DeleteImage: Sendable {
             /// Request type for "DeleteImage".
@@ -129,6 +168,9 @@ package enum Roost_Image_V1_ImageService: Sendable {
             ListImages.descriptor,
             GetImage.descriptor,
             ImportImage.descriptor,
+            PullImage.descriptor,
+            LogIn.descriptor,
+            LogOut.descriptor,
             DeleteImage.descriptor,
             ListKernels.descriptor,
             ImportKernel.descriptor,
@@ -219,6 +261,61 @@ extension Roost_Image_V1_ImageService {
             request: GRPCCore.StreamingServerRequest<Roost_Image_V1_ImportImageRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_Image>
+
+        /// Handle the "PullImage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+        /// > at the end with the image. Two pulls of one image at once do the work once.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Image_V1_PullImageRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Image_V1_PullImageResponse` messages.
+        func pullImage(
+            request: GRPCCore.StreamingServerRequest<Roost_Image_V1_PullImageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_PullImageResponse>
+
+        /// Handle the "LogIn" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Image_V1_LogInRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Image_V1_LogInResponse` messages.
+        func logIn(
+            request: GRPCCore.StreamingServerRequest<Roost_Image_V1_LogInRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_LogInResponse>
+
+        /// Handle the "LogOut" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Forgets who we are at a registry.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Image_V1_LogOutRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Image_V1_LogOutResponse` messages.
+        func logOut(
+            request: GRPCCore.StreamingServerRequest<Roost_Image_V1_LogOutRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_LogOutResponse>
 
         /// Handle the "DeleteImage" method.
         ///
@@ -379,6 +476,61 @@ extension Roost_Image_V1_ImageService {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Image_V1_Image>
 
+        /// Handle the "PullImage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+        /// > at the end with the image. Two pulls of one image at once do the work once.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_PullImageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Image_V1_PullImageResponse` messages.
+        func pullImage(
+            request: GRPCCore.ServerRequest<Roost_Image_V1_PullImageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_PullImageResponse>
+
+        /// Handle the "LogIn" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_LogInRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Image_V1_LogInResponse` message.
+        func logIn(
+            request: GRPCCore.ServerRequest<Roost_Image_V1_LogInRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Image_V1_LogInResponse>
+
+        /// Handle the "LogOut" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Forgets who we are at a registry.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_LogOutRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Image_V1_LogOutResponse` message.
+        func logOut(
+            request: GRPCCore.ServerRequest<Roost_Image_V1_LogOutRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Image_V1_LogOutResponse>
+
         /// Handle the "DeleteImage" method.
         ///
         /// > Source IDL Documentation:
@@ -536,6 +688,62 @@ extension Roost_Image_V1_ImageService {
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Image_V1_Image
 
+        /// Handle the "PullImage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+        /// > at the end with the image. Two pulls of one image at once do the work once.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Image_V1_PullImageRequest` message.
+        ///   - response: A response stream of `Roost_Image_V1_PullImageResponse` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func pullImage(
+            request: Roost_Image_V1_PullImageRequest,
+            response: GRPCCore.RPCWriter<Roost_Image_V1_PullImageResponse>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "LogIn" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Image_V1_LogInRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Image_V1_LogInResponse` to respond with.
+        func logIn(
+            request: Roost_Image_V1_LogInRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Image_V1_LogInResponse
+
+        /// Handle the "LogOut" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Forgets who we are at a registry.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Image_V1_LogOutRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Image_V1_LogOutResponse` to respond with.
+        func logOut(
+            request: Roost_Image_V1_LogOutRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Image_V1_LogOutResponse
+
         /// Handle the "DeleteImage" method.
         ///
         /// > Source IDL Documentation:
@@ -666,6 +874,39 @@ extension Roost_Image_V1_ImageService.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Roost_Image_V1_ImageService.Method.PullImage.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_PullImageRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_PullImageResponse>(),
+            handler: { request, context in
+                try await self.pullImage(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Roost_Image_V1_ImageService.Method.LogIn.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_LogInRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_LogInResponse>(),
+            handler: { request, context in
+                try await self.logIn(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Roost_Image_V1_ImageService.Method.LogOut.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_LogOutRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_LogOutResponse>(),
+            handler: { request, context in
+                try await self.logOut(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Roost_Image_V1_ImageService.Method.DeleteImage.descriptor,
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_DeleteImageRequest>(),
             serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_DeleteImageResponse>(),
@@ -753,6 +994,39 @@ extension Roost_Image_V1_ImageService.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_Image> {
         let response = try await self.importImage(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func pullImage(
+        request: GRPCCore.StreamingServerRequest<Roost_Image_V1_PullImageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_PullImageResponse> {
+        let response = try await self.pullImage(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func logIn(
+        request: GRPCCore.StreamingServerRequest<Roost_Image_V1_LogInRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_LogInResponse> {
+        let response = try await self.logIn(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func logOut(
+        request: GRPCCore.StreamingServerRequest<Roost_Image_V1_LogOutRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_LogOutResponse> {
+        let response = try await self.logOut(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -850,6 +1124,49 @@ extension Roost_Image_V1_ImageService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Image_V1_Image> {
         return GRPCCore.ServerResponse<Roost_Image_V1_Image>(
             message: try await self.importImage(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func pullImage(
+        request: GRPCCore.ServerRequest<Roost_Image_V1_PullImageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Image_V1_PullImageResponse> {
+        return GRPCCore.StreamingServerResponse<Roost_Image_V1_PullImageResponse>(
+            metadata: [:],
+            producer: { writer in
+                try await self.pullImage(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func logIn(
+        request: GRPCCore.ServerRequest<Roost_Image_V1_LogInRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Image_V1_LogInResponse> {
+        return GRPCCore.ServerResponse<Roost_Image_V1_LogInResponse>(
+            message: try await self.logIn(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func logOut(
+        request: GRPCCore.ServerRequest<Roost_Image_V1_LogOutRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Image_V1_LogOutResponse> {
+        return GRPCCore.ServerResponse<Roost_Image_V1_LogOutResponse>(
+            message: try await self.logOut(
                 request: request.message,
                 context: context
             ),
@@ -1005,6 +1322,76 @@ extension Roost_Image_V1_ImageService {
             deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_Image>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_Image>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "PullImage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+        /// > at the end with the image. Two pulls of one image at once do the work once.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_PullImageRequest` message.
+        ///   - serializer: A serializer for `Roost_Image_V1_PullImageRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Image_V1_PullImageResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func pullImage<Result>(
+            request: GRPCCore.ClientRequest<Roost_Image_V1_PullImageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Image_V1_PullImageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_PullImageResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Roost_Image_V1_PullImageResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "LogIn" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_LogInRequest` message.
+        ///   - serializer: A serializer for `Roost_Image_V1_LogInRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Image_V1_LogInResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func logIn<Result>(
+            request: GRPCCore.ClientRequest<Roost_Image_V1_LogInRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Image_V1_LogInRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_LogInResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogInResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "LogOut" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Forgets who we are at a registry.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_LogOutRequest` message.
+        ///   - serializer: A serializer for `Roost_Image_V1_LogOutRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Image_V1_LogOutResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func logOut<Result>(
+            request: GRPCCore.ClientRequest<Roost_Image_V1_LogOutRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Image_V1_LogOutRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_LogOutResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogOutResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "DeleteImage" method.
@@ -1240,6 +1627,107 @@ extension Roost_Image_V1_ImageService {
             try await self.client.unary(
                 request: request,
                 descriptor: Roost_Image_V1_ImageService.Method.ImportImage.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "PullImage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+        /// > at the end with the image. Two pulls of one image at once do the work once.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_PullImageRequest` message.
+        ///   - serializer: A serializer for `Roost_Image_V1_PullImageRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Image_V1_PullImageResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func pullImage<Result>(
+            request: GRPCCore.ClientRequest<Roost_Image_V1_PullImageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Image_V1_PullImageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_PullImageResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Roost_Image_V1_PullImageResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Roost_Image_V1_ImageService.Method.PullImage.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "LogIn" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_LogInRequest` message.
+        ///   - serializer: A serializer for `Roost_Image_V1_LogInRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Image_V1_LogInResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func logIn<Result>(
+            request: GRPCCore.ClientRequest<Roost_Image_V1_LogInRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Image_V1_LogInRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_LogInResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogInResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Image_V1_ImageService.Method.LogIn.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "LogOut" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Forgets who we are at a registry.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Image_V1_LogOutRequest` message.
+        ///   - serializer: A serializer for `Roost_Image_V1_LogOutRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Image_V1_LogOutResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func logOut<Result>(
+            request: GRPCCore.ClientRequest<Roost_Image_V1_LogOutRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Image_V1_LogOutRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Image_V1_LogOutResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogOutResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Image_V1_ImageService.Method.LogOut.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -1509,6 +1997,92 @@ extension Roost_Image_V1_ImageService.ClientProtocol {
         )
     }
 
+    /// Call the "PullImage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+    /// > at the end with the image. Two pulls of one image at once do the work once.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Image_V1_PullImageRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func pullImage<Result>(
+        request: GRPCCore.ClientRequest<Roost_Image_V1_PullImageRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Roost_Image_V1_PullImageResponse>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.pullImage(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_PullImageRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_PullImageResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "LogIn" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Image_V1_LogInRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func logIn<Result>(
+        request: GRPCCore.ClientRequest<Roost_Image_V1_LogInRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogInResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.logIn(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_LogInRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_LogInResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "LogOut" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Forgets who we are at a registry.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Image_V1_LogOutRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func logOut<Result>(
+        request: GRPCCore.ClientRequest<Roost_Image_V1_LogOutRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogOutResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.logOut(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Image_V1_LogOutRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Image_V1_LogOutResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "DeleteImage" method.
     ///
     /// > Source IDL Documentation:
@@ -1751,6 +2325,104 @@ extension Roost_Image_V1_ImageService.ClientProtocol {
             metadata: metadata
         )
         return try await self.importImage(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "PullImage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Fetches an image from its registry, unless it is here already. Answers with how far it is, and
+    /// > at the end with the image. Two pulls of one image at once do the work once.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func pullImage<Result>(
+        _ message: Roost_Image_V1_PullImageRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Roost_Image_V1_PullImageResponse>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Image_V1_PullImageRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.pullImage(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "LogIn" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Remembers who we are at a registry, after it has let us in; REGISTRY_DENIED if it does not.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func logIn<Result>(
+        _ message: Roost_Image_V1_LogInRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogInResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Image_V1_LogInRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.logIn(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "LogOut" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Forgets who we are at a registry.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func logOut<Result>(
+        _ message: Roost_Image_V1_LogOutRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Image_V1_LogOutResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Image_V1_LogOutRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.logOut(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -62,10 +62,12 @@ struct SpecOptions: ParsableArguments {
     }
 }
 
-/// When an image is fetched. Both that work mean the local catalogue, until there is a registry.
+/// When an image is fetched from its registry.
 enum PullPolicy: String, CaseIterable, ExpressibleByArgument {
+    /// When there is none of that name here.
     case missing
     case never
+    /// Each time; what is here already is not transferred again.
     case always
 }
 
@@ -75,12 +77,14 @@ struct Run: GuestCodeCommand {
         abstract: "Run a command in a new VM.",
         discussion: """
             Without --name the VM is removed when the command ends. The status is the command's; \
-            125 when it could not begin.
+            125 when it could not begin. An image that is not here is pulled from its registry; \
+            its entrypoint, command, variables, directory and user count where nothing else is said.
 
             Examples:
               roost run -- make test
               echo hello | roost run -- wc -c
               roost run -it -- sh
+              roost run alpine -- cat /etc/os-release
               roost run --name box -c 2 -m 512 -p 8080:80 -d
             """
     )
@@ -91,8 +95,11 @@ struct Run: GuestCodeCommand {
     @Option(name: .customLong("image"), help: ArgumentHelp("The image too.", valueName: "ref"))
     var imageOption: String?
 
-    @Option(help: "When to pull the image: missing or never. (always needs a registry)")
+    @Option(help: "When to pull the image.")
     var pull = PullPolicy.missing
+
+    @Option(help: ArgumentHelp("Instead of the image's entrypoint.", valueName: "program"))
+    var entrypoint: String?
 
     @Option(help: "Keep the VM under this name.")
     var name: String?
@@ -118,22 +125,20 @@ struct Run: GuestCodeCommand {
     }
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        if pull == .always {
-            throw Fault(
-                .unsupported,
-                "this build pulls from no registry: import images with roost image import"
-            )
-        }
-        let isShell = command.isEmpty && !detach
+        let program = entrypoint.map { $0.isEmpty ? [] : [$0] } ?? []
+        let words = program + command
+        let isShell = words.isEmpty && !detach
         let isTerminal =
             invocation.isTerminal(invocation.input) && invocation.isTerminal(invocation.output)
-        guard !isShell || isTerminal || change.dryRun else {
+        let wanted = image ?? imageOption ?? ""
+        // A named image may have a command of its own; only the guest's node knows.
+        guard !isShell || isTerminal || change.dryRun || !wanted.isEmpty && entrypoint == nil else {
             throw Fault.invalid("command", "is missing; write it after --, or use -d")
         }
         var generator = SystemRandomNumberGenerator()
         let name = name ?? generatedName(using: &generator)
         let operation = try change.operation()
-        var request = try spec.request(name: name, image: image ?? imageOption ?? "")
+        var request = try spec.request(name: name, image: wanted)
         request.project = project
         request.spec.disposable = isDisposable
         request.spec.coldBoot = noTemplate
@@ -141,7 +146,7 @@ struct Run: GuestCodeCommand {
         var command = try GuestCommand(
             vm: name,
             project: project,
-            arguments: isShell ? Shell.arguments : command,
+            arguments: isShell && entrypoint != nil ? Shell.arguments : words,
             options: guest,
             wantsTerminal: isShell,
             operation: operation.child("exec"),
@@ -149,12 +154,15 @@ struct Run: GuestCodeCommand {
         )
         command.isDetached = detach
         command.endsWithUs = isDisposable
-        let (wanted, plan) = (command, request)
+        command.isImageCommand = entrypoint == nil && (isShell || !words.isEmpty)
+        if isShell && isTerminal { command.fallback = Shell.arguments }
+        let (guestCommand, plan) = (command, request)
         return try await withDaemon(invocation) { daemon in
             let life = RunLife(
                 daemon: daemon,
                 request: plan,
-                command: wanted,
+                command: guestCommand,
+                pull: pull,
                 operation: operation,
                 isDisposable: isDisposable,
                 invocation: invocation
@@ -171,6 +179,7 @@ struct RunLife: Sendable {
     let daemon: Daemon
     let request: Roost_Compute_V1_CreateVMRequest
     var command: GuestCommand
+    let pull: PullPolicy
     let operation: OpTicket
     let isDisposable: Bool
     let invocation: Invocation
@@ -196,7 +205,7 @@ struct RunLife: Sendable {
             invocation.remark("\(operation.short)  started \(vm.name)  \(took)")
         }
         if command.isDetached { try invocation.write(vm.name + "\n") }
-        guard !command.arguments.isEmpty else { return ExitStatus.ok }
+        guard command.isImageCommand || !command.arguments.isEmpty else { return ExitStatus.ok }
         var command = command
         // The id and not the name: a name may move to another VM meanwhile.
         command.vm = vm.id
@@ -218,7 +227,25 @@ struct RunLife: Sendable {
     }
 
     private func create() async throws -> Roost_Compute_V1_VM {
-        try await daemon.vms.createVM(request, metadata: metadata(operation))
+        var request = request
+        let canPull = !request.spec.image.isEmpty && !request.validateOnly
+        if canPull, pull == .always { request.spec.image = try await pullImage().digest }
+        do {
+            return try await daemon.vms.createVM(request, metadata: metadata(operation))
+        } catch  where canPull && pull == .missing && reason(of: error) == .imageNotFound {
+            _ = try await pullImage()
+            // Nothing was accepted: the same request under the same op id is the first.
+            return try await daemon.vms.createVM(request, metadata: metadata(operation))
+        }
+    }
+
+    private func pullImage() async throws -> Roost_Image_V1_Image {
+        try await RoostCommands.pull(
+            .with { $0.reference = request.spec.image },
+            operation.child("pull"),
+            daemon,
+            invocation
+        )
     }
 
     /// Nothing is left of a run whose VM did not start; a name that was somebody else's stays.

@@ -39,8 +39,8 @@ struct Roost: ParsableCommand {
             CommandGroup(
                 name: "Catalogue and daemon",
                 subcommands: [
-                    ImageGroup.self, KernelGroup.self, OpsGroup.self, DaemonGroup.self,
-                    Doctor.self, Version.self, Completion.self,
+                    Pull.self, LogIn.self, LogOut.self, ImageGroup.self, KernelGroup.self,
+                    OpsGroup.self, DaemonGroup.self, Doctor.self, Version.self, Completion.self,
                 ]
             ),
         ]

@@ -44,6 +44,10 @@ struct GuestCommand: Sendable {
     var isDetached = false
     /// Ends the command when this program goes away.
     var endsWithUs = false
+    /// Runs the image's entrypoint with the arguments, or its own command without any.
+    var isImageCommand = false
+    /// What runs when neither names a command.
+    var fallback: [String] = []
     var operation: OpTicket
 
     init(
@@ -104,6 +108,8 @@ struct GuestCommand: Sendable {
             if hasTerminal { $0.terminal = size }
             $0.hasStdin_p = hasInput && !isDetached
             $0.killOnDetach = endsWithUs
+            $0.imageCommand = isImageCommand
+            $0.fallbackArguments = fallback
         }
     }
 }

@@ -22,7 +22,7 @@ extension Roost_Image_V1_Image: Printable {
         [
             ("names", names.joined(separator: ", ")), ("digest", digest),
             ("size", sizeText(bytes: sizeBytes)), ("created", timeText(createTime)),
-            ("default", isDefault ? "yes" : "no"),
+            ("default", isDefault ? "yes" : "no"), ("pulled from", origins.joined(separator: ", ")),
         ]
     }
 }

@@ -28,6 +28,8 @@ package final class GuestService: Sendable {
         _ request: ExecRequest
     ) async throws(Fault) -> any ExecSession {
         let vm = try await reachable(reference, project)
+        var request = request
+        request.image = vm.spec.image
         let session = try await vms.parts.nodes.link(vm.status.node).exec(vm.id, request)
         guard vm.spec.disposable else { return session }
         sessions.withLock { $0[vm.id, default: 0] += 1 }

@@ -14,8 +14,10 @@ package final class TarReader {
     private var headers: TarHeaders
     private var remaining: UInt64 = 0
     private var padding = 0
-    private var entries = 0
-    private var contentBytes: UInt64 = 0
+    /// How many members were read so far.
+    private(set) var entries = 0
+    /// The bytes of content that those have together.
+    private(set) var contentBytes: UInt64 = 0
     private var current = "the first header"
     private var finished = false
 

@@ -10,6 +10,8 @@ package struct ImageConfiguration: Codable, Hashable, Sendable {
         case system
     }
 
+    /// What a command is an argument of; nil for none.
+    package var entrypoint: [String]?
     /// What runs when no command is given; empty for none.
     package var command: [String]
     /// `NAME=VALUE`, each name once.
@@ -23,12 +25,14 @@ package struct ImageConfiguration: Codable, Hashable, Sendable {
 
     /// Makes a configuration; by default a root shell under the agent.
     package init(
+        entrypoint: [String]? = nil,
         command: [String] = [],
         environment: [String] = [],
         workingDirectory: String = "/",
         user: String = "0:0",
         initMode: InitMode = .agent
     ) {
+        self.entrypoint = entrypoint
         self.command = command
         self.environment = environment
         self.workingDirectory = workingDirectory

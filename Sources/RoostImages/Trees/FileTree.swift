@@ -128,13 +128,17 @@ package struct FileTree {
 
     /// Removes what an earlier layer has at `path` (OCI's whiteout).
     package mutating func hide(_ path: ArchivePath) {
-        guard let id = find(path), nodes[id].layer < layer else { return }
+        guard let id = find(path) else { return }
+        guard nodes[id].layer < layer else {
+            // Made anew before its whiteout came: only what is new in it stays.
+            return makeOpaque(path)
+        }
         remove(path)
     }
 
     /// Hides what earlier layers put into the directory at `path` (OCI's opaque whiteout).
     package mutating func makeOpaque(_ path: ArchivePath) {
-        guard let top = find(path) else { return }
+        guard let top = find(path), nodes[top].isDirectory else { return }
         var pending = [top]
         while let id = pending.popLast() {
             for (name, child) in nodes[id].children.sorted(by: { $0.key < $1.key }) {

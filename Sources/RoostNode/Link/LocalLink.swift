@@ -16,6 +16,7 @@ package struct LocalLink: NodeLink {
     private let guests: any GuestAccess
     private let files: any VMFiles
     private let catalogue: any Catalogue
+    private let launches = LaunchMemory()
 
     package init(
         node: NodeID,
@@ -68,7 +69,11 @@ package struct LocalLink: NodeLink {
     }
 
     package func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
-        try await guests.exec(vm, request)
+        guard !request.attachOnly, !request.image.isEmpty else {
+            return try await guests.exec(vm, request)
+        }
+        let launch = try await launches.launch(of: request.image, in: catalogue)
+        return try await guests.exec(vm, try launch.applied(to: request))
     }
 
     package func copy(_ vm: VMID, _ request: CopyRequest) async throws(Fault) -> any CopySession {

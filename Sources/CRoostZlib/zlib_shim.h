@@ -1,0 +1,2 @@
+// zlib, for reading gzip layers as they come.
+#include <zlib.h>

@@ -1,0 +1,16 @@
+/// A password or token. Every way to print it shows `<redacted>`; only ``reveal()`` hands it out.
+package struct Secret: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible,
+    CustomReflectable
+{
+    private let text: String
+
+    /// Wraps `text`.
+    package init(_ text: String) { self.text = text }
+
+    /// The secret itself, for the one place that must send or store it.
+    package func reveal() -> String { text }
+
+    package var description: String { "<redacted>" }
+    package var debugDescription: String { "<redacted>" }
+    package var customMirror: Mirror { Mirror(self, children: []) }
+}
