@@ -113,7 +113,10 @@ let package = Package(
             ]
         ),
         library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
-        library("RoostImages", ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib", crypto]),
+        library(
+            "RoostImages",
+            ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib", crypto]
+        ),
         library(
             "RoostRegistry",
             [
