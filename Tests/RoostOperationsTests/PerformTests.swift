@@ -10,6 +10,7 @@ private struct FailsAt: Failpoints {
         if passed == point { throw Fault(.ioFailed, "failpoint \(passed)") }
     }
     func skips(_ point: Failpoint) -> Bool { false }
+    func mark(_ marker: Marker) {}
 }
 
 /// A host with one VM, and what its steps do.
