@@ -57,7 +57,13 @@ extension Invariants {
         default: found.append("\(what), in passing")
         }
         let waits = wishesRestart(vm)
-        if waits { found.append("\(what), and its policy wishes that it is started again") }
+        let room = world.control?.service?.nodes.candidates.first { $0.id == node.id }
+        let fits = room.map {
+            $0.freeCores >= vm.spec.cores && $0.freeMemoryMiB >= vm.spec.memoryMiB
+        }
+        if waits, fits == true {
+            found.append("\(what), and its policy wishes that it is started again")
+        }
         let bound = vm.spec.restart.maxRestarts
         let isGivenUp =
             vm.spec.restart.mode == .always && bound > 0 && vm.status.restarts >= bound

@@ -12,6 +12,9 @@ package struct Simulation: Sendable {
     /// How many things each client wishes for.
     package var wishes = Simulation.usualWishes
     package static let usualWishes = 12
+    /// How long things go wrong, in virtual seconds.
+    package var seconds = Simulation.usualSeconds
+    package static let usualSeconds = 60
     /// Keep the event log for ``Outcome/tail``.
     package var isTraced = false
 
@@ -53,7 +56,7 @@ package struct Simulation: Sendable {
             if world.scheduler.jobs == 1_000_000 { invariants.violated("1,000,000 jobs: it spins") }
             return invariants.hasFailed
         }
-        world.scheduler.run(until: 60 * second)
+        world.scheduler.run(until: Int64(seconds) * second)
         world.endFaults()
         var limit = world.scheduler.now
         var problems = ["never looked"]

@@ -127,6 +127,8 @@ extension VMService {
             }
             guard after(report, found.row) != nil else {
                 keepPromise(found.row)
+                // It may have been taken in by a commit whose answer was lost.
+                restartIfWished(found.row)
                 return
             }
             guard var fresh = try await link.inspect(report.id) else { return }
@@ -167,6 +169,12 @@ extension VMService {
         // A VM that could not be made has nothing on its node, and says why until it is started.
         if vm.status.state == .failed, report.state == .stopped || report.state == .deleted {
             return nil
+        }
+        var report = report
+        if report.state == .deleted {
+            // Nobody deleted it: its disks are gone.
+            report.state = .failed
+            report.reason = "its node has no disks of it"
         }
         take(report, into: &vm, reason: report.reason)
         return vm

@@ -28,8 +28,12 @@ extension VMService {
     }
 
     private func keepRestarting(_ id: VMID) async {
+        // What is refused, for want of room say, does not count as a restart, and is slowed too.
+        var refusals = 0
         while let vm = await current(id), wishesRestart(vm) {
-            let pause = min(Duration.seconds(1) * (1 << min(vm.status.restarts, 6)), .seconds(60))
+            let doublings = min(vm.status.restarts + refusals, 6)
+            let pause = min(Duration.seconds(1) * (1 << doublings), .seconds(60))
+            refusals += 1
             do { try await parts.surroundings.clock.sleep(for: pause) } catch { return }
             await restart(vm)
         }

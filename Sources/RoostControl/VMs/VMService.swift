@@ -197,7 +197,11 @@ package final class VMService: Sendable {
             guard error.outcomeIsUnknown, !parts.failpoints.skips(.unknown),
                 let written = try await written(batch)
             else {
-                if error.outcomeIsUnknown { parts.failpoints.mark(.commitLost) }
+                if error.outcomeIsUnknown {
+                    parts.failpoints.mark(.commitLost)
+                    // It may have been written all the same, and nobody else would wake a watch.
+                    ring()
+                }
                 throw error
             }
             parts.failpoints.mark(.commitFound)

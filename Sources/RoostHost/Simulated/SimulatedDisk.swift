@@ -91,6 +91,14 @@ package final class SimulatedDisk: Sendable {
         }
     }
 
+    /// Makes everything durable, as `sync` does.
+    func syncAll() {
+        state.withLock { state in
+            state.durable = state.content
+            state.unsynced = []
+        }
+    }
+
     /// Loses what was not synced, but for the changes that `keeps` says had reached the platter.
     package func cutPower(keeps: () -> Bool) {
         state.withLock { state in

@@ -33,6 +33,8 @@ package struct SimulatedFiles: VMFiles {
         self.clock = clock
         self.latency = latency
         self.failing = failing
+        // A former daemon may have died between a rename and its sync: what is seen must last.
+        disk.syncAll()
     }
 
     package func prepare(_ id: VMID, spec: VMSpec) async throws(Fault) {

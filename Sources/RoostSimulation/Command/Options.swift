@@ -4,15 +4,18 @@ import RoostOperations
 struct Options {
     static let usage = """
         usage: roost-sim --seed S [--profile calm|rough|storm] [--skip BUG] [--only FAULTS]
-                         [--wishes N] [--trace]
-               roost-sim --seeds A..B [--profile P] [--skip BUG] [--jobs N] [--minutes M] [--markers]
-               roost-sim --hashes --seeds A..B [--profile P] [--wishes N]
+                         [--wishes N] [--seconds N] [--trace]
+               roost-sim --seeds A..B [--profile P] [--skip BUG] [--jobs N] [--minutes M]
+                         [--markers] [--shrink]
+               roost-sim --hashes --seeds A..B [--profile P] [--wishes N] [--seconds N]
                roost-sim --bugs [--quick] [--skip BUG] [--seeds A..B] [--jobs N]
 
           --bugs      plants each bug and prints the first seed that finds it
           --quick     with --bugs: begins at the seed that is known to find it
           --markers   prints how often each rare branch was taken; fails when one never was
+          --shrink    with --skip: looks for fewer faults too, as without --skip
           --hashes    prints each seed's digest, and the digest of all on the last line
+          --seconds   how long things go wrong, in virtual time
           --only      only these faults happen, such as crash1,lost3; none: nothing goes wrong
         """
 
@@ -22,12 +25,15 @@ struct Options {
     var skip: Failpoint?
     var only: Set<FaultID>?
     var wishes = Simulation.usualWishes
+    var seconds = Simulation.usualSeconds
     var isTraced = false
     var jobs = 2
     var minutes: Int?
     var huntsBugs = false
     var isQuick = false
     var sumsMarkers = false
+    /// Shrink also what a planted bug makes fail.
+    var shrinks = false
     var printsHashes = false
     /// This process is a child: seeds one after the other, results on its output.
     var isChild = false
@@ -46,6 +52,7 @@ struct Options {
         case "--bugs": huntsBugs = true
         case "--quick": isQuick = true
         case "--markers": sumsMarkers = true
+        case "--shrink": shrinks = true
         case "--hashes": printsHashes = true
         case "--child": isChild = true
         default: return false
@@ -75,9 +82,10 @@ struct Options {
             let faults = value == "none" ? [] : value.split(separator: ",").map { FaultID($0) }
             guard !faults.contains(nil) else { return false }
             only = Set(faults.compactMap { $0 })
-        case "--wishes", "--jobs", "--minutes":
+        case "--wishes", "--seconds", "--jobs", "--minutes":
             guard let number = Int(value), number > 0 else { return false }
             if word == "--wishes" { wishes = number }
+            if word == "--seconds" { seconds = number }
             if word == "--jobs" { jobs = number }
             if word == "--minutes" { minutes = number }
         default: return false
@@ -91,6 +99,7 @@ struct Options {
         simulation.sabotage = skip
         simulation.only = only
         simulation.wishes = wishes
+        simulation.seconds = seconds
         simulation.isTraced = isTraced
         return simulation
     }
@@ -98,8 +107,9 @@ struct Options {
     /// What a child is asked that runs `seeds` likewise.
     func words(for seeds: ClosedRange<UInt64>) -> [String] {
         var words = ["--child", "--seeds", "\(seeds.lowerBound)..\(seeds.upperBound)"]
-        words += ["--profile", profile.name, "--wishes", "\(wishes)"]
+        words += ["--profile", profile.name, "--wishes", "\(wishes)", "--seconds", "\(seconds)"]
         if let skip { words += ["--skip", skip.name] }
+        if shrinks { words.append("--shrink") }
         return words
     }
 }

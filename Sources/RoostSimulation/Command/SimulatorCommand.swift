@@ -54,7 +54,7 @@ package enum SimulatorCommand {
             marks.merge(outcome.marks) { $0 + $1 }
             guard let violation = outcome.violations.first else { continue }
             failed = true
-            if options.skip != nil {
+            if options.skip != nil, !options.shrinks {
                 print("@found \(seed) \(violation)")
                 break
             }
@@ -78,6 +78,9 @@ package enum SimulatorCommand {
         if let skip = simulation.sabotage { words.append("--skip \(skip)") }
         if simulation.wishes != Simulation.usualWishes {
             words.append("--wishes \(simulation.wishes)")
+        }
+        if simulation.seconds != Simulation.usualSeconds {
+            words.append("--seconds \(simulation.seconds)")
         }
         if let only = simulation.only { words.append("--only \(list(only.sorted()))") }
         return words.joined(separator: " ") + " --trace"
