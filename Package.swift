@@ -278,5 +278,12 @@ let package = Package(
             "RoostNodeGuestTests",
             ["RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel"]
         ),
+        tests(
+            "RoostNodeTests",
+            [
+                "RoostNode", "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore",
+                "RoostDriver", "RoostHost", "RoostLink", log,
+            ]
+        ),
     ]
 )

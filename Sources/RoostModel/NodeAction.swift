@@ -23,22 +23,59 @@ package enum NodeAction: Sendable, Hashable, Codable {
 }
 
 extension NodeAction {
-    /// The action without its numbers, for logs and journals.
-    package var name: String {
-        switch self {
-        case .provision: "provision"
-        case .start: "start"
-        case .stop: "stop"
-        case .restart: "restart"
-        case .reboot: "reboot"
-        case .pause: "pause"
-        case .resume: "resume"
-        case .suspend: "suspend"
-        case .discard: "discard"
-        case .restore: "restore"
-        case .purge: "purge"
+    /// An action without its numbers.
+    package enum Kind: String, CaseIterable, Sendable {
+        case provision
+        case start
+        case stop
+        case restart
+        case reboot
+        case pause
+        case resume
+        case suspend
+        case discard
+        case restore
+        case purge
+
+        /// Every way to ask for it that a plan tells apart.
+        package var examples: [NodeAction] {
+            switch self {
+            case .provision: [.provision]
+            case .start: [.start]
+            case .stop: [.stop(graceSeconds: 30), .stop(graceSeconds: 0)]
+            case .restart: [.restart(graceSeconds: 30), .restart(graceSeconds: 0)]
+            case .reboot: [.reboot]
+            case .pause: [.pause]
+            case .resume: [.resume]
+            case .suspend: [.suspend]
+            case .discard: [.discard]
+            case .restore: [.restore]
+            case .purge: [.purge]
+            }
         }
     }
+
+    /// Every action there is, for tables and tests: a new one is in it or does not compile.
+    package static var examples: [NodeAction] { Kind.allCases.flatMap(\.examples) }
+
+    package var kind: Kind {
+        switch self {
+        case .provision: .provision
+        case .start: .start
+        case .stop: .stop
+        case .restart: .restart
+        case .reboot: .reboot
+        case .pause: .pause
+        case .resume: .resume
+        case .suspend: .suspend
+        case .discard: .discard
+        case .restore: .restore
+        case .purge: .purge
+        }
+    }
+
+    /// The action without its numbers, for logs and journals.
+    package var name: String { kind.rawValue }
 
     /// Whether doing it twice differs from doing it once, so that only the journal makes it exact.
     package var isOneShot: Bool {

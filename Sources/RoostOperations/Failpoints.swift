@@ -9,6 +9,9 @@ package protocol Failpoints: Sendable {
 
     /// Whether the protection at `point` is left out, so as to see that a test misses it.
     func skips(_ point: Failpoint) -> Bool
+
+    /// Says that a rare branch was taken, for whoever counts whether tests ever get there.
+    func mark(_ marker: Marker)
 }
 
 /// Where a failpoint is.
@@ -66,12 +69,54 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let once = Failpoint("skip.once")
     /// A control plane that comes up leaves what was running.
     package static let resume = Failpoint("skip.resume")
+    /// An operation is accepted over a VM that has changed since it was looked at.
+    package static let fence = Failpoint("skip.fence")
+    /// A create takes a name that somebody has.
+    package static let takenName = Failpoint("skip.taken-name")
+    /// A VM publishes a port that another one publishes.
+    package static let takenPort = Failpoint("skip.taken-port")
+    /// The caller is answered before the operation's end is durable.
+    package static let settle = Failpoint("skip.settle")
+    /// The node does not remember what it refused, and carries out a late repeat.
+    package static let refusal = Failpoint("skip.refusal")
+    /// The node is not told that an operation is pre-empted.
+    package static let preempt = Failpoint("skip.preempt")
+    /// A pre-emption that overtakes its operation is forgotten.
+    package static let earlyPreempt = Failpoint("skip.early-preempt")
+    /// A node that came up anew is not told again of a pre-emption.
+    package static let preemptAgain = Failpoint("skip.preempt-again")
+    /// Room is promised whether there is any or not.
+    package static let capacity = Failpoint("skip.capacity")
+    /// Promises are not counted anew when a control plane comes up.
+    package static let recount = Failpoint("skip.recount")
+    /// The node lets a VMM run that no assignment names.
+    package static let orphan = Failpoint("skip.orphan")
+    /// After a crash, what a failure brings back is the work's own wish, not the one before.
+    package static let former = Failpoint("skip.former")
+    /// A watch goes on from the latest revision and not from the last one that it read.
+    package static let watchCursor = Failpoint("skip.watch-cursor")
+    /// A watch reads first and then begins to wait for what comes.
+    package static let watchBell = Failpoint("skip.watch-bell")
+    /// What a node says of a VM that is held by an operation is not looked at afterwards.
+    package static let noted = Failpoint("skip.noted")
+    /// A node that was out of reach is not looked at as a whole when it is back.
+    package static let wholeLook = Failpoint("skip.whole-look")
+    /// An op id is answered whoever sends it, with whatever request.
+    package static let owner = Failpoint("skip.owner")
+    /// A guest that powers off is still wished to run.
+    package static let powerOff = Failpoint("skip.power-off")
+    /// A control plane that comes up does not see to restart policies.
+    package static let restart = Failpoint("skip.restart")
+    /// A restart policy's bound does not count.
+    package static let restartBound = Failpoint("skip.restart-bound")
 
     /// All protections that are missed when left out. `undo` is none of them: ``backOut`` does the
     /// same by looking, only later.
     package static let protections = [
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
-        freshLook, release, once, resume,
+        freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
+        earlyPreempt, preemptAgain, capacity, recount, orphan, former, watchCursor, watchBell,
+        noted, wholeLook, owner, powerOff, restart, restartBound,
     ]
 
     /// Before and after each kind of step on a node.
@@ -84,4 +129,5 @@ package struct NoFailpoints: Failpoints {
     package init() {}
     package func pass(_ point: Failpoint) async throws(Fault) {}
     package func skips(_ point: Failpoint) -> Bool { false }
+    package func mark(_ marker: Marker) {}
 }

@@ -22,13 +22,15 @@ final class Invariants: @unchecked Sendable {
 
     private let scheduler: Scheduler
     /// The control store's rows, followed from commit to commit.
-    private var vms: [VMID: VM] = [:]
-    private var operations: [OperationID: OperationRow] = [:]
-    private var names: [String: VMID] = [:]
-    private var ports: [String: VMID] = [:]
+    private(set) var vms: [VMID: VM] = [:]
+    private(set) var operations: [OperationID: OperationRow] = [:]
+    private(set) var names: [String: VMID] = [:]
+    private(set) var ports: [String: VMID] = [:]
     /// VMs that are gone for good.
     private var purged: Set<VMID> = []
     private var answers: [OperationID: Answer] = [:]
+    /// Every change of a VM's row, in order: what a watch must have seen.
+    private(set) var history: [Change] = []
 
     /// What a client was told.
     struct Answer {
@@ -44,21 +46,31 @@ final class Invariants: @unchecked Sendable {
         scheduler.note("VIOLATED: \(text)")
     }
 
-    private func require(_ holds: Bool, _ text: @autoclosure () -> String) {
+    func require(_ holds: Bool, _ text: @autoclosure () -> String) {
         if !holds { violated(text()) }
     }
 
     // MARK: After each commit of the control side
 
-    func committed(_ batch: Batch) {
+    func committed(_ batch: Batch, _ revision: Revision) {
         for write in batch.writes {
             switch write {
-            case .put(let row): put(row, batch)
-            case .delete(let table, let key): deleted(table, key, batch)
+            case .put(let row):
+                put(row, batch)
+                if row is VM { changed(row.key, revision, isDeletion: false) }
+            case .delete(let table, let key):
+                deleted(table, key, batch)
+                if table == VM.table { changed(key, revision, isDeletion: true) }
             }
         }
         checkRows()
         look()
+    }
+
+    private func changed(_ key: String, _ revision: Revision, isDeletion: Bool) {
+        history.append(
+            Change(revision: revision, table: VM.table, key: key, isDeletion: isDeletion)
+        )
     }
 
     private func put(_ row: any Row, _ batch: Batch) {
@@ -104,6 +116,12 @@ final class Invariants: @unchecked Sendable {
             "\(vm.name) went from generation \(old.generation) to \(vm.generation)"
         )
         require(old.createOp == vm.createOp, "\(vm.name) changed the request that made it")
+        let bound = vm.spec.restart.maxRestarts
+        require(
+            vm.status.restarts <= old.status.restarts || bound == 0
+                || vm.status.restarts <= bound,
+            "\(vm.name) is started again for the \(vm.status.restarts). time of \(bound)"
+        )
     }
 
     private func settled(_ old: OperationRow?, _ new: OperationRow) {
@@ -166,7 +184,22 @@ final class Invariants: @unchecked Sendable {
         var seen: Set<VMID> = []
         for node in world.nodes {
             let content = node.disk.content
-            for machine in node.hypervisor.machines {
+            let machines = node.hypervisor.machines.filter { $0.launch.name != World.stranger }
+            let cores = machines.reduce(0) { $0 + $1.launch.cores }
+            let memory = machines.reduce(0) { $0 + $1.launch.memoryMiB }
+            let room = Candidate(
+                id: node.id,
+                cores: world.capacity.cores,
+                memoryMiB: world.capacity.memoryMiB
+            )
+            require(
+                cores <= room.freeCores && memory <= room.freeMemoryMiB,
+                "\(cores) cores and \(memory) MiB run on \(node.name), which is too much"
+            )
+            for (id, directory) in content.live.sorted(by: { $0.key < $1.key }) {
+                require(directory.isSynced, "\(id.short) has disks that were never synced")
+            }
+            for machine in machines {
                 let id = machine.launch.id
                 require(seen.insert(id).inserted, "\(machine.launch.name) has two VMMs")
                 require(
@@ -226,6 +259,21 @@ final class Invariants: @unchecked Sendable {
         }
     }
 
+    /// What came of a request under the op id of an earlier one, which another row may hold.
+    func answeredReused(
+        _ request: RequestContext,
+        _ answer: Result<VMOutcome, Fault>,
+        wasRecorded: Bool
+    ) {
+        guard wasRecorded else { return }
+        if case .failure(let fault) = answer, fault.reason == .opIDReused { return }
+        violated("\(request.operation.short) was used twice, and answered \(answer.line)")
+    }
+
+    /// Whether there is an operation of this id, and whether it runs.
+    func isRecorded(_ id: OperationID) -> Bool { operations[id] != nil }
+    func isRunning(_ id: OperationID) -> Bool { operations[id]?.state == .running }
+
     func answeredAgain(
         _ request: RequestContext,
         _ first: Result<VMOutcome, Fault>,
@@ -255,115 +303,6 @@ final class Invariants: @unchecked Sendable {
     /// Every request whose answer is recorded, with that answer.
     var repeatable: [(RequestContext, Answer)] {
         answers.sorted { $0.key < $1.key }.map { ($0.value.request, $0.value) }
-    }
-
-    // MARK: Once the faults have ended
-
-    /// What is not yet as it must come to be; empty once the world has converged.
-    func unsettled() -> [String] {
-        guard let world else { return [] }
-        var found: [String] = []
-        for operation in operations.values.sorted(by: { $0.id < $1.id })
-        where operation.state == .running {
-            found.append("\(operation.method) \(operation.id.short) has not ended")
-        }
-        if world.control?.service == nil { found.append("the control process is not up") }
-        for vm in vms.values.sorted(by: { $0.id < $1.id }) {
-            found += problems(of: vm, world)
-        }
-        for node in world.nodes { found += strays(on: node) }
-        found += promises(world)
-        return found
-    }
-
-    private func problems(of vm: VM, _ world: World) -> [String] {
-        guard let node = world.nodes.first(where: { $0.id == vm.status.node }) else {
-            return ["\(vm.name) is on no node"]
-        }
-        let machine = node.hypervisor.machines.first { $0.launch.id == vm.id }
-        let disks = node.disk.content
-        let state = vm.status.state
-        let what = "\(vm.name) \(vm.id.short) is \(state.rawValue)"
-        var found: [String] = []
-        if vm.deletedAt != nil {
-            if state != .deleted { found.append("\(what) in the trash") }
-            if machine != nil { found.append("\(what) in the trash and runs") }
-            if disks.live[vm.id] != nil { found.append("\(what) and its disks are in place") }
-            let holdsName = names[NameRow.key(vm.project, vm.name)] == vm.id
-            if holdsName { found.append("\(what) in the trash and holds its name") }
-            if ports.values.contains(vm.id) { found.append("\(what) and holds a port") }
-            return found
-        }
-        switch state {
-        case .running where machine?.isPaused != false:
-            found.append("\(what) and its VMM is not")
-        case .paused where machine?.isPaused != true:
-            found.append("\(what) and its VMM is not")
-        case .stopped where machine != nil, .failed where machine != nil:
-            found.append("\(what) and has a VMM")
-        case .stopped where disks.live[vm.id] == nil:
-            found.append("\(what) and has no disks")
-        case .running, .paused, .stopped, .failed: break
-        default: found.append("\(what), in passing")
-        }
-        let isAsWished = vm.desired.rawValue == state.rawValue || state == .failed
-        if !isAsWished { found.append("\(what) and shall be \(vm.desired.rawValue)") }
-        return found
-    }
-
-    /// What a node holds of a VM that nobody knows, or has not finished.
-    private func strays(on node: NodeHost) -> [String] {
-        var found: [String] = []
-        if node.server?.service == nil { found.append("\(node.name) is not up") }
-        let content = node.disk.content
-        for id in (Array(content.live.keys) + Array(content.trashed.keys)).sorted()
-        where vms[id] == nil {
-            found.append("\(node.name) holds disks of \(id.short), which nobody knows")
-        }
-        for machine in node.hypervisor.machines where vms[machine.launch.id] == nil {
-            found.append("\(node.name) runs \(machine.launch.name), which nobody knows")
-        }
-        guard let rows = try? MemoryStore(disk: node.rows).list(AssignmentRow.self, Query()).rows
-        else { return found + ["\(node.name) has rows that cannot be read"] }
-        for row in rows.map(\.row) {
-            let name = row.assignment.name
-            guard let vm = vms[row.assignment.id] else {
-                found.append("\(node.name) is assigned \(name), which nobody knows")
-                continue
-            }
-            if let unfinished = row.unfinished {
-                found.append(
-                    "\(node.name) has not finished \(unfinished.operation.short) of \(name)"
-                )
-            }
-            if row.assignment.desired != vm.desired, vm.status.state != .failed {
-                found.append(
-                    "\(node.name) was told that \(name) shall be "
-                        + "\(row.assignment.desired.rawValue), not \(vm.desired.rawValue)"
-                )
-            }
-        }
-        return found
-    }
-
-    /// What is promised of each node must be what runs there.
-    private func promises(_ world: World) -> [String] {
-        guard let control = world.control?.service else { return [] }
-        var found: [String] = []
-        for candidate in control.nodes.candidates {
-            let runs = vms.values.filter {
-                $0.status.node == candidate.id && $0.status.state.hasProcess
-            }
-            let cores = runs.reduce(0) { $0 + $1.spec.cores }
-            let memory = runs.reduce(0) { $0 + $1.spec.memoryMiB }
-            if candidate.usedCores != cores || candidate.usedMemoryMiB != memory {
-                found.append(
-                    "node \(candidate.id.short) has promised \(candidate.usedCores) cores and "
-                        + "\(candidate.usedMemoryMiB) MiB; \(cores) and \(memory) run"
-                )
-            }
-        }
-        return found
     }
 }
 

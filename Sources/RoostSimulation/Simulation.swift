@@ -7,19 +7,20 @@ package struct Simulation: Sendable {
     package var profile: Profile
     /// A protection of the product to leave out, so as to see that it is missed.
     package var sabotage: Failpoint?
+    /// Only these faults happen; `nil`: all that the seed draws.
+    package var only: Set<FaultID>?
+    /// How many things each client wishes for.
+    package var wishes = Simulation.usualWishes
+    package static let usualWishes = 12
+    /// How long things go wrong, in virtual seconds.
+    package var seconds = Simulation.usualSeconds
+    package static let usualSeconds = 60
     /// Keep the event log for ``Outcome/tail``.
-    package var isTraced: Bool
+    package var isTraced = false
 
-    package init(
-        seed: UInt64,
-        profile: Profile,
-        sabotage: Failpoint? = nil,
-        isTraced: Bool = false
-    ) {
+    package init(seed: UInt64, profile: Profile) {
         self.seed = seed
         self.profile = profile
-        self.sabotage = sabotage
-        self.isTraced = isTraced
     }
 
     /// How a run ended.
@@ -29,6 +30,8 @@ package struct Simulation: Sendable {
         /// A digest of everything that was chosen: the same for the same seed.
         package var hash: UInt64
         package var jobs: Int
+        /// What went wrong, in order.
+        package var faults: [FaultID]
         /// Virtual time that passed.
         package var elapsed: Duration
         /// How often each rare thing happened.
@@ -40,11 +43,11 @@ package struct Simulation: Sendable {
     /// Runs it on this thread. What a crash abandoned stays in memory: run many in child processes.
     package func run() -> Outcome {
         let trace = Trace(isOn: isTraced)
-        let world = World(seed: seed, profile: profile, sabotage: sabotage, trace: trace)
+        let world = World(self, trace: trace)
         // Abandoned tasks hold on to it, and it to their continuations, which never resume.
         _ = Unmanaged.passRetained(world)
         world.start()
-        let crowd = Crowd(world: world)
+        let crowd = Crowd(world: world, wishes: wishes)
         crowd.start()
         let second: Int64 = 1_000_000_000
         let invariants = world.invariants
@@ -53,17 +56,18 @@ package struct Simulation: Sendable {
             if world.scheduler.jobs == 1_000_000 { invariants.violated("1,000,000 jobs: it spins") }
             return invariants.hasFailed
         }
-        world.scheduler.run(until: 60 * second)
+        world.scheduler.run(until: Int64(seconds) * second)
         world.endFaults()
         var limit = world.scheduler.now
         var problems = ["never looked"]
-        for _ in 0..<60 where !invariants.hasFailed && !problems.isEmpty {
+        // A restart policy waits for up to a minute.
+        for _ in 0..<150 where !invariants.hasFailed && !problems.isEmpty {
             limit += second
             world.scheduler.run(until: limit)
             problems = crowd.unfinished + invariants.unsettled()
         }
         if !invariants.hasFailed {
-            for problem in problems { invariants.violated("60 s after the faults: \(problem)") }
+            for problem in problems { invariants.violated("long after the faults: \(problem)") }
         }
         if !invariants.hasFailed {
             crowd.askAgain()
@@ -82,6 +86,7 @@ package struct Simulation: Sendable {
             violations: violations,
             hash: world.scheduler.digest,
             jobs: world.scheduler.jobs,
+            faults: world.faults.struck,
             elapsed: .nanoseconds(world.scheduler.now),
             marks: world.marks,
             tail: world.scheduler.trace.tail(400)

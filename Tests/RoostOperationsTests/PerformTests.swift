@@ -10,6 +10,7 @@ private struct FailsAt: Failpoints {
         if passed == point { throw Fault(.ioFailed, "failpoint \(passed)") }
     }
     func skips(_ point: Failpoint) -> Bool { false }
+    func mark(_ marker: Marker) {}
 }
 
 /// A host with one VM, and what its steps do.
@@ -45,14 +46,9 @@ private struct Case: Sendable, CustomStringConvertible {
 
     /// Every way in which every step of every plan can fail.
     static let all: [Case] = {
-        let actions: [NodeAction] = [
-            .provision, .start, .stop(graceSeconds: 1), .restart(graceSeconds: 1), .reboot, .pause,
-            .resume, .suspend, .discard, .restore, .purge,
-        ]
         var found: [Case] = []
-        for action in actions {
-            for seen in VMObservation.all
-            where seen.vmm == .absent || seen.disks == .live {
+        for action in NodeAction.examples {
+            for seen in VMObservation.all where seen.vmm == .absent || seen.disks == .live {
                 guard let steps = try? plan(action, for: seen) else { continue }
                 for (index, step) in steps.enumerated() {
                     for point in [Failpoint.beforeStep(step.name), .afterStep(step.name)] {

@@ -3,17 +3,15 @@ import RoostReconciler
 import RoostTestKit
 import Testing
 
-private let actions: [NodeAction] = [
-    .provision, .start, .stop(graceSeconds: 30), .stop(graceSeconds: 0),
-    .restart(graceSeconds: 30), .reboot, .pause, .resume, .suspend, .discard, .restore,
-    .purge,
-]
+private let actions = NodeAction.examples
 
-private let steps: [NodeStep] = [
-    .makeDisks, .growDisk, .startVMM, .awaitGuest, .shutDown(graceSeconds: 30), .killVMM,
-    .pauseVMM, .resumeVMM, .resetVMM, .trashDisks, .untrashDisks, .purgeDisks,
-    .saveVMM, .restoreVMM, .dropSaved, .copyTemplate, .startCopy, .renewGuest,
-]
+/// Every step that some plan has, and every step that takes one back.
+private let steps: [NodeStep] = {
+    let planned = actions.flatMap { action in
+        VMObservation.all.flatMap { (try? plan(action, for: $0)) ?? [] }
+    }
+    return Set(planned + planned.compactMap(\.inverse)).sorted { $0.name < $1.name }
+}()
 
 /// What a step makes of what is seen: a node in one function. `nil`: it cannot be done there.
 private func after(_ step: NodeStep, _ seen: VMObservation) -> VMObservation? {

@@ -49,9 +49,7 @@ extension VMService {
         _ context: RequestContext
     ) async throws(Fault) -> Accepted {
         var vm = vm
-        if draft.startOnCreate {
-            try parts.nodes.promise(vm.id, spec: vm.spec, on: node)
-        }
+        if draft.startOnCreate { try promise(vm, on: node) }
         do throws(Fault) {
             vm.spec.ports = try await choosePorts(vm.spec.ports, on: node)
             let row = operation(
@@ -68,9 +66,11 @@ extension VMService {
             )
             var batch = Batch()
             batch.insert(row)
-            batch.insert(NameRow(project: vm.project, name: vm.name, vm: vm.id))
+            let name = NameRow(project: vm.project, name: vm.name, vm: vm.id)
+            if parts.failpoints.skips(.takenName) { batch.put(name) } else { batch.insert(name) }
             for port in vm.spec.ports {
-                batch.insert(PortRow(node: node, port: port, vm: vm.id))
+                let row = PortRow(node: node, port: port, vm: vm.id)
+                if parts.failpoints.skips(.takenPort) { batch.put(row) } else { batch.insert(row) }
             }
             batch.insert(vm)
             try await parts.failpoints.pass(.beforeAccept)
@@ -79,6 +79,15 @@ extension VMService {
         } catch {
             parts.nodes.release(vm.id)
             throw error
+        }
+    }
+
+    /// Promises `vm` its room on `node`, or throws ``Reason/noCapacity``.
+    func promise(_ vm: VM, on node: NodeID) throws(Fault) {
+        if parts.failpoints.skips(.capacity) {
+            parts.nodes.count(vm.id, spec: vm.spec, on: node)
+        } else {
+            try parts.nodes.promise(vm.id, spec: vm.spec, on: node)
         }
     }
 

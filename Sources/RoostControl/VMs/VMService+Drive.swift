@@ -14,9 +14,11 @@ extension VMService {
 
     private func carry(_ row: OperationRow, _ live: OperationLedger.Live) async {
         let outcome = await attempt(row, live)
+        if parts.failpoints.skips(.settle) { ledger.end(row.id) }
         await settle(row, outcome)
         ledger.end(row.id)
         await catchUp(row.vm)
+        await restartIfWished(row.vm)
     }
 
     /// The node's answer. A node that cannot be reached is asked again, with the same op id.
@@ -43,10 +45,29 @@ extension VMService {
                 "node out of reach; trying again",
                 metadata: ["op_id": "\(row.id)", "fault": "\(fault)"]
             )
+            parts.failpoints.mark(.nodeRetried)
             // Jitter, so that operations that failed together do not come back together.
             let jitter = Double(parts.surroundings.entropy.next() % 1000) / 1000
             try? await parts.surroundings.clock.sleep(for: pause * (0.5 + jitter))
             pause = min(pause * 2, .seconds(5))
+            if live.preemption.isSet { await preemptAgain(row) }
+        }
+    }
+
+    /// Tells the node once more that `row` is pre-empted: a node that came up anew goes on with the
+    /// work and has forgotten that it shall not, and whoever pre-empted waits for its end.
+    private func preemptAgain(_ row: OperationRow) async {
+        if parts.failpoints.skips(.preemptAgain) { return }
+        do throws(Fault) {
+            guard let vm = try await parts.store.get(VM.self, row.vm.description)?.row else {
+                return
+            }
+            let link = try parts.nodes.link(vm.status.node)
+            try await link.preempt(row.vm, operation: row.id)
+            parts.failpoints.mark(.preemptedAgain)
+        } catch {
+            // The next turn of the loop tells it again.
+            parts.log.warning("cannot pre-empt", metadata: ["op_id": "\(row.id)"])
         }
     }
 
@@ -93,6 +114,7 @@ extension VMService {
                 try await parts.failpoints.pass(.afterSettle)
                 return
             } catch {
+                parts.failpoints.mark(.settleRetried)
                 parts.log.warning(
                     "could not settle; trying again",
                     metadata: ["op_id": "\(row.id)", "fault": "\(error)"]
@@ -227,6 +249,7 @@ extension VMService {
     func take(_ report: VMReport, into vm: inout VM, reason: String) {
         if !vm.become(report.state, reason: reason, at: now) {
             // The node is right about what is so; the way there went unseen.
+            parts.failpoints.mark(.movedUnseen)
             parts.log.notice(
                 "state moved unseen",
                 metadata: [

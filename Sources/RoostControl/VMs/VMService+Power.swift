@@ -186,10 +186,10 @@ extension VMService {
     ) async throws(Fault) -> Bool {
         let runs = vm.desired == .running && !found.row.status.state.hasProcess
         if runs, let node = vm.status.node {
-            try parts.nodes.promise(vm.id, spec: vm.spec, on: node)
+            try promise(vm, on: node)
         }
         var batch = Batch()
-        batch.replace(found, with: vm)
+        if parts.failpoints.skips(.fence) { batch.put(vm) } else { batch.replace(found, with: vm) }
         batch.insert(row)
         do throws(Fault) {
             try await parts.failpoints.pass(.beforeAccept)
@@ -200,6 +200,7 @@ extension VMService {
             // Whoever was first may have been promised the same room.
             if runs { await recount(vm.id) }
             guard error.reason == .storeConflict else { throw error }
+            parts.failpoints.mark(.overtaken)
             // The conflict is about the VM, or this id was accepted by an earlier process.
             if try await parts.store.get(OperationRow.self, row.key) != nil {
                 throw Fault(.storeConflict, "op id \(row.id) was accepted meanwhile; send it again")
@@ -217,9 +218,12 @@ extension VMService {
                 metadata: ["op": running.description, "vm": vm.name]
             )
         }
-        ledger.preempt(running)
-        let link = try parts.nodes.link(vm.status.node)
-        try await link.preempt(vm.id, operation: running)
+        parts.failpoints.mark(.madeWay)
+        if !parts.failpoints.skips(.preempt) {
+            ledger.preempt(running)
+            let link = try parts.nodes.link(vm.status.node)
+            try await link.preempt(vm.id, operation: running)
+        }
         _ = try await ledger.ending(of: running)
     }
 

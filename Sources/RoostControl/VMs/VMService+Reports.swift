@@ -13,10 +13,12 @@ extension VMService {
     package func recover() async throws(Fault) {
         for found in try await parts.store.list(VM.self, Query()).rows {
             let vm = found.row
-            keepPromise(vm)
+            if !parts.failpoints.skips(.recount) { keepPromise(vm) }
+            if !parts.failpoints.skips(.restart) { restartIfWished(vm) }
         }
         for found in try await ledger.unfinished() where !parts.failpoints.skips(.resume) {
             guard let live = ledger.begin(found.row.id) else { continue }
+            parts.failpoints.mark(.operationResumed)
             parts.log.notice(
                 "going on with an operation",
                 metadata: ["op_id": "\(found.row.id)", "method": "\(found.row.method)"]
@@ -38,6 +40,7 @@ extension VMService {
                 () async throws(Fault) in try await self.takeInEverything(link)
             }
         } catch {
+            parts.failpoints.mark(.firstLookLate)
             return nil
         }
     }
@@ -86,13 +89,14 @@ extension VMService {
                 if let from = cursor {
                     let page = try await link.changes(after: from)
                     for report in page.vms { try await note(report, link) }
+                    if page.missedSome { parts.failpoints.mark(.missedSome) }
                     cursor = page.missedSome ? nil : page.cursor
                 } else {
                     cursor = try await takeInEverything(link)
                 }
             } catch {
                 // It may have come up anew, with a log that begins anew: look at everything.
-                cursor = nil
+                if !parts.failpoints.skips(.wholeLook) { cursor = nil }
                 parts.log.warning(
                     "cannot hear from a node",
                     metadata: ["node": "\(link.node)", "fault": "\(error)"]
@@ -116,16 +120,22 @@ extension VMService {
                 return
             }
             if found.row.runningOp != nil {
+                if parts.failpoints.skips(.noted) { return }
+                parts.failpoints.mark(.noted)
                 _ = noted.withLock { $0.insert(report.id) }
                 return
             }
             guard after(report, found.row) != nil else {
                 keepPromise(found.row)
+                // It may have been taken in by a commit whose answer was lost.
+                restartIfWished(found.row)
                 return
             }
             guard var fresh = try await link.inspect(report.id) else { return }
             if fresh.state == report.state || parts.failpoints.skips(.freshLook) {
                 fresh = report
+            } else {
+                parts.failpoints.mark(.staleReport)
             }
             guard let vm = after(fresh, found.row) else { return }
             var batch = Batch()
@@ -133,65 +143,23 @@ extension VMService {
             do throws(Fault) {
                 try await commit(batch)
                 await recount(vm.id)
-                if fresh.ended != nil { restartLater(vm) }
+                restartIfWished(vm)
                 return
             } catch  where error.reason == .storeConflict {
+                parts.failpoints.mark(.reportOvertaken)
                 continue
             }
         }
     }
-
-    /// Starts a VM that ended unasked again, if its policy says so, with a growing pause.
-    private func restartLater(_ vm: VM) {
-        let policy = vm.spec.restart
-        let wanted =
-            switch policy.mode {
-            case .never: false
-            case .onFailure: vm.status.state == .failed
-            case .always: true
-            }
-        let count = vm.status.restarts
-        guard wanted, policy.maxRestarts == 0 || count < policy.maxRestarts else { return }
-        let pause = min(Duration.seconds(1) * (1 << min(count, 6)), .seconds(60))
-        parts.spawner.spawn { [self] in
-            do { try await parts.surroundings.clock.sleep(for: pause) } catch { return }
-            await restart(vm)
-        }
-    }
-
-    private func restart(_ ended: VM) async {
-        let context = RequestContext(
-            operation: parts.surroundings.operationID(),
-            principal: Self.reconciler,
-            method: "StartVM",
-            digest: "restart:\(ended.id):\(ended.status.restarts)"
-        )
-        do throws(Fault) {
-            let current = try await parts.store.get(VM.self, ended.key)?.row
-            // Somebody else has touched it since: theirs is the newer word.
-            guard let current, current.generation == ended.generation,
-                current.status.state == ended.status.state, current.runningOp == nil
-            else { return }
-            let id = ended.id.description
-            let options = PowerOptions()
-            _ = try await power(.start, id, project: ended.project, options: options, context)
-        } catch {
-            parts.log.warning(
-                "could not restart a VM",
-                metadata: ["vm": "\(ended.id)", "fault": "\(error)"]
-            )
-        }
-    }
-
-    /// Who asks when nobody does.
-    static var reconciler: String { "system" }
 
     /// The VM as `report` makes it, or `nil` when it says nothing new.
     private func after(_ report: VMReport, _ old: VM) -> VM? {
         var vm = old
         // A VM that is merely stopped, and not by a request, was powered off by its guest.
         let isOff = report.ended == .poweredOff || report.state == .stopped
-        if isOff, vm.spec.restart.mode != .always { vm.desired = .stopped }
+        if isOff, vm.spec.restart.mode != .always, !parts.failpoints.skips(.powerOff) {
+            vm.desired = .stopped
+        }
         if vm.status.state == report.state {
             guard vm.desired != old.desired else { return nil }
             return vm
@@ -201,6 +169,12 @@ extension VMService {
         // A VM that could not be made has nothing on its node, and says why until it is started.
         if vm.status.state == .failed, report.state == .stopped || report.state == .deleted {
             return nil
+        }
+        var report = report
+        if report.state == .deleted {
+            // Nobody deleted it: its disks are gone.
+            report.state = .failed
+            report.reason = "its node has no disks of it"
         }
         take(report, into: &vm, reason: report.reason)
         return vm
@@ -217,6 +191,7 @@ extension VMService {
                 let link = try parts.nodes.link(vm.status.node)
                 guard let report = try await link.inspect(id) else { return }
                 try await note(report, link)
+                parts.failpoints.mark(.caughtUp)
                 return
             } catch {
                 parts.log.warning(

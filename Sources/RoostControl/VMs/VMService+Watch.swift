@@ -36,6 +36,7 @@ extension VMService {
         var seen: Set<VMID> = []
         var cursor: Revision
         if let from {
+            parts.failpoints.mark(.watchResumed)
             cursor = from
         } else {
             cursor = try await parts.store.revision()
@@ -51,9 +52,11 @@ extension VMService {
             try await send(VMEvent(kind: .bookmark, revision: cursor))
         }
         while !Task.isCancelled {
-            let commit = nextCommit
+            var commit = nextCommit
             let page = try await parts.store.changes(after: cursor, limit: 1000)
             guard !page.changes.isEmpty else {
+                if parts.failpoints.skips(.watchBell) { commit = nextCommit }
+                parts.failpoints.mark(.watchWaited)
                 await commit.wait()
                 continue
             }
@@ -68,6 +71,7 @@ extension VMService {
                 }
             }
             cursor = page.revision
+            if parts.failpoints.skips(.watchCursor) { cursor = try await parts.store.revision() }
             try await send(VMEvent(kind: .bookmark, revision: cursor))
         }
     }

@@ -64,10 +64,16 @@ package final class VMService: Sendable {
     private let bell = Mutex(Signal())
     /// VMs whose node spoke up while an operation held them.
     let noted = Mutex<Set<VMID>>([])
+    /// VMs that their policy is about to start again.
+    let restarting = Mutex<Set<VMID>>([])
 
     package init(_ parts: ControlParts) {
         self.parts = parts
-        ledger = OperationLedger(store: parts.store, wall: parts.surroundings.wall)
+        ledger = OperationLedger(
+            store: parts.store,
+            wall: parts.surroundings.wall,
+            failpoints: parts.failpoints
+        )
     }
 
     var now: Timestamp { parts.surroundings.wall.now() }
@@ -88,10 +94,12 @@ package final class VMService: Sendable {
             if !parts.failpoints.skips(.once),
                 let earlier = try await ledger.earlier(context)
             {
+                parts.failpoints.mark(.answeredAgain)
                 return try await replay(earlier)
             }
             guard let live = ledger.begin(context.operation) else {
                 // The same request is on its way in: its end is this one's answer too.
+                parts.failpoints.mark(.sameIDWaited)
                 await waitForLive(context.operation)
                 continue
             }
@@ -189,8 +197,14 @@ package final class VMService: Sendable {
             guard error.outcomeIsUnknown, !parts.failpoints.skips(.unknown),
                 let written = try await written(batch)
             else {
+                if error.outcomeIsUnknown {
+                    parts.failpoints.mark(.commitLost)
+                    // It may have been written all the same, and nobody else would wake a watch.
+                    ring()
+                }
                 throw error
             }
+            parts.failpoints.mark(.commitFound)
             revision = written
         }
         ring()

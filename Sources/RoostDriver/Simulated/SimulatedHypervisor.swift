@@ -74,6 +74,11 @@ package final class SimulatedHypervisor: Sendable {
         for waiter in waiters { waiter.continuation.resume() }
     }
 
+    /// Runs a machine that no driver of now started, as one that a former daemon left.
+    package func place(_ launch: VMLaunch) {
+        _ = spawn(launch, MachineBehaviour(), by: 0)
+    }
+
     func newDriver() -> Int {
         state.withLock { state in
             state.nextDriver += 1

@@ -68,6 +68,9 @@ package struct NodeFiles: VMFiles {
         self.tools = tools
         for folder in ["\(root)/vms", "\(root)/trash", "\(root)/templates"] {
             try makeDirectory(folder)
+            // A former daemon may have died between a rename and its sync. What this one sees, and
+            // builds on, must be there after a cut of the power too.
+            try DurableFile.syncDirectory(folder)
         }
     }
 
@@ -168,6 +171,9 @@ package struct NodeFiles: VMFiles {
                 try removeTree(gone)
                 try move(path, gone)
             }
+            // Once it is said to be purged, no cut of the power may bring it back.
+            try DurableFile.syncDirectory("\(root)/trash")
+            try DurableFile.syncDirectory("\(root)/vms")
             try removeTree(gone)
             try removeTree("\(root)/vms/.new-\(id)")
         }

@@ -3,6 +3,8 @@ import Synchronization
 
 /// What a ``SimulatedFiles`` writes to. It outlives the daemon: what was renamed into place stays,
 /// and what was only staged is found as a strange entry.
+///
+/// It has a page cache: what was not synced outlives the daemon and not a cut of the power.
 package final class SimulatedDisk: Sendable {
     /// The parts of one VM's directory.
     package struct Directory: Sendable, Hashable {
@@ -12,6 +14,8 @@ package final class SimulatedDisk: Sendable {
         package var template: String?
         /// Whether it still believes to be its template.
         package var isUnrenewed = false
+        /// Whether its bytes were synced. One that was not may be torn after a cut of the power.
+        package var isSynced: Bool
     }
 
     /// Everything on it.
@@ -19,9 +23,9 @@ package final class SimulatedDisk: Sendable {
         package var live: [VMID: Directory] = [:]
         package var trashed: [VMID: Directory] = [:]
         /// Directories that were begun and not renamed into place.
-        package var staged: Set<VMID> = []
         /// Names of templates that have a folder.
         package var templates: Set<String> = []
+        package var staged: [VMID: Directory] = [:]
     }
 
     /// What a console said, without what was dropped.
@@ -31,8 +35,15 @@ package final class SimulatedDisk: Sendable {
         var start = 0
     }
 
+    /// One change of what is on it.
+    typealias Change = @Sendable (inout Content) -> Void
+
     private struct State {
         var content = Content()
+        /// What a cut of the power leaves for sure.
+        var durable = Content()
+        /// What has happened since, in order; each may or may not have reached the platter.
+        var unsynced: [(id: VMID, change: Change)] = []
         var logs: [VMID: Log] = [:]
     }
 
@@ -64,8 +75,37 @@ package final class SimulatedDisk: Sendable {
         state.withLock { $0.logs[id] ?? Log() }
     }
 
-    func change<T: Sendable>(_ body: (inout Content) -> T) -> T {
-        state.withLock { body(&$0.content) }
+    /// Changes what is on it. Until it is synced, a cut of the power may take it back.
+    func change(_ id: VMID, _ body: @escaping Change) {
+        state.withLock { state in
+            body(&state.content)
+            state.unsynced.append((id, body))
+        }
+    }
+
+    /// Makes every change of `id`'s entries durable, as `fsync` of their directories does.
+    func sync(_ id: VMID) {
+        state.withLock { state in
+            for entry in state.unsynced where entry.id == id { entry.change(&state.durable) }
+            state.unsynced.removeAll { $0.id == id }
+        }
+    }
+
+    /// Makes everything durable, as `sync` does.
+    func syncAll() {
+        state.withLock { state in
+            state.durable = state.content
+            state.unsynced = []
+        }
+    }
+
+    /// Loses what was not synced, but for the changes that `keeps` says had reached the platter.
+    package func cutPower(keeps: () -> Bool) {
+        state.withLock { state in
+            for entry in state.unsynced where keeps() { entry.change(&state.durable) }
+            state.unsynced = []
+            state.content = state.durable
+        }
     }
 
     func forgetLogs(of id: VMID) {

@@ -33,36 +33,45 @@ package struct SimulatedFiles: VMFiles {
         self.clock = clock
         self.latency = latency
         self.failing = failing
+        // A former daemon may have died between a rename and its sync: what is seen must last.
+        disk.syncAll()
     }
 
     package func prepare(_ id: VMID, spec: VMSpec) async throws(Fault) {
         await pause(.prepare)
         guard disk.content.live[id] == nil else { return }
-        _ = disk.change { $0.staged.insert(id) }
-        await pause(.prepare)
-        if let fault = failing(.prepare) {
-            _ = disk.change { $0.staged.remove(id) }
-            throw fault
-        }
-        disk.change { content in
-            content.staged.remove(id)
-            content.live[id] = SimulatedDisk.Directory(
-                image: spec.image,
-                rootDiskGiB: spec.rootDiskGiB
+        let (image, size) = (spec.image, spec.rootDiskGiB)
+        disk.change(id) { content in
+            content.staged[id] = SimulatedDisk.Directory(
+                image: image,
+                rootDiskGiB: size,
+                isSynced: false
             )
         }
         await pause(.prepare)
+        if let fault = failing(.prepare) {
+            disk.change(id) { $0.staged[id] = nil }
+            throw fault
+        }
+        disk.change(id) { $0.staged[id]?.isSynced = true }
+        disk.sync(id)
+        await pause(.prepare)
+        disk.change(id) { content in
+            guard let directory = content.staged.removeValue(forKey: id) else { return }
+            content.live[id] = directory
+        }
+        await pause(.prepare)
+        disk.sync(id)
     }
 
     package func growRootDisk(_ id: VMID, toGiB gibibytes: Int) async throws(Fault) {
         try await enter(.growRootDisk)
-        let isThere = disk.change { content in
-            guard var directory = content.live[id] else { return false }
+        guard disk.content.live[id] != nil else { throw incomplete(id) }
+        disk.change(id) { content in
+            guard var directory = content.live[id] else { return }
             directory.rootDiskGiB = max(directory.rootDiskGiB, gibibytes)
             content.live[id] = directory
-            return true
         }
-        guard isThere else { throw incomplete(id) }
     }
 
     package func launch(
@@ -86,41 +95,43 @@ package struct SimulatedFiles: VMFiles {
 
     package func discard(_ id: VMID) async throws(Fault) {
         try await enter(.discard)
-        disk.change { content in
+        disk.change(id) { content in
             if let directory = content.live.removeValue(forKey: id) {
                 content.trashed[id] = directory
             }
         }
         await pause(.discard)
+        disk.sync(id)
     }
 
     package func restore(_ id: VMID) async throws(Fault) {
         try await enter(.restore)
-        let isThere = disk.change { content in
-            if content.live[id] != nil { return true }
-            guard let directory = content.trashed.removeValue(forKey: id) else { return false }
-            content.live[id] = directory
-            return true
-        }
-        guard isThere else {
+        let content = disk.content
+        guard content.live[id] != nil || content.trashed[id] != nil else {
             throw Fault(
                 .vmNotFound,
                 "VM \(id.short) is neither in place nor in the trash",
                 metadata: ["vm": "\(id)"]
             )
         }
+        disk.change(id) { content in
+            guard content.live[id] == nil else { return }
+            content.live[id] = content.trashed.removeValue(forKey: id)
+        }
         await pause(.restore)
+        disk.sync(id)
     }
 
     package func purge(_ id: VMID) async throws(Fault) {
         try await enter(.purge)
-        disk.change { content in
+        disk.change(id) { content in
             content.live[id] = nil
             content.trashed[id] = nil
-            content.staged.remove(id)
+            content.staged[id] = nil
         }
         disk.forgetLogs(of: id)
         await pause(.purge)
+        disk.sync(id)
     }
 
     package func savedFolder(_ id: VMID, _ place: DisksPlace) -> String {
@@ -135,13 +146,15 @@ package struct SimulatedFiles: VMFiles {
     ) async throws(Fault) {
         await pause(.prepare)
         if let fault = failing(.prepare) { throw fault }
-        disk.change { content in
+        let (image, size) = (spec.image, spec.rootDiskGiB)
+        disk.change(id) { content in
             guard content.live[id] == nil else { return }
             content.live[id] = SimulatedDisk.Directory(
-                image: spec.image,
-                rootDiskGiB: spec.rootDiskGiB,
+                image: image,
+                rootDiskGiB: size,
                 template: template,
-                isUnrenewed: true
+                isUnrenewed: true,
+                isSynced: false
             )
         }
         await pause(.prepare)
@@ -154,7 +167,7 @@ package struct SimulatedFiles: VMFiles {
 
     package func markRenewed(_ id: VMID) async throws(Fault) {
         try await enter(.launch)
-        disk.change { $0.live[id]?.isUnrenewed = false }
+        disk.change(id) { $0.live[id]?.isUnrenewed = false }
     }
 
     package func templateFolder(_ template: String) -> String { "/simulated/templates/\(template)" }
@@ -180,7 +193,7 @@ package struct SimulatedFiles: VMFiles {
         return FileInventory(
             live: content.live.keys.sorted(),
             trashed: content.trashed.keys.sorted(),
-            strange: content.staged.sorted().map { ".staged-\($0)" }
+            strange: content.staged.keys.sorted().map { ".staged-\($0)" }
         )
     }
 

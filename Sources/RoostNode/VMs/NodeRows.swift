@@ -36,15 +36,24 @@ package struct ResultRow: Row {
 
     package var operation: OperationID
     package var vm: VMID
+    /// The VM's generation that it was about. `nil` in rows of before it was kept.
+    package var generation: Int?
     package var report: VMReport?
     package var fault: RecordedFault?
 
     package var key: String { operation.description }
-    package var indexes: [IndexEntry] { [] }
+    package var indexes: [IndexEntry] { [IndexEntry("vm", vm.description)] }
 
-    package init(operation: OperationID, vm: VMID, report: VMReport?, fault: RecordedFault?) {
+    package init(
+        operation: OperationID,
+        vm: VMID,
+        generation: Int,
+        report: VMReport?,
+        fault: RecordedFault?
+    ) {
         self.operation = operation
         self.vm = vm
+        self.generation = generation
         self.report = report
         self.fault = fault
     }

@@ -27,6 +27,23 @@ extension NodeVMs {
         }
     }
 
+    /// How the operations on one VM ended that may still be asked about: the latest.
+    ///
+    /// - Throws: as ``remembered(_:_:)``.
+    func results(of id: VMID) async throws(Fault) -> [ResultRow] {
+        let query = Query(matching: [IndexEntry("vm", id.description)])
+        do throws(Fault) {
+            return try await parts.store.list(ResultRow.self, query).rows.map(\.row)
+        } catch {
+            throw Fault(
+                .nodeUnreachable,
+                "the node cannot read its journal",
+                metadata: ["op": ""],
+                cause: error
+            )
+        }
+    }
+
     /// Makes the assignment durable before anything is done.
     func begin(_ delta: AssignmentDelta, former: VMAssignment?) async throws(Fault) {
         if parts.failpoints.skips(.journal) { return }
@@ -43,17 +60,20 @@ extension NodeVMs {
     /// What to answer when nothing was begun: the fault, once it is written down, so that a late
     /// repeat of the call is not carried out after all. Until it is, whoever asked must ask again.
     func refused(_ delta: AssignmentDelta, _ fault: Fault) async -> Fault {
-        if fault.reason == .nodeUnreachable { return fault }
+        if fault.reason == .nodeUnreachable || parts.failpoints.skips(.refusal) { return fault }
         let result = ResultRow(
             operation: delta.operation,
             vm: delta.vm.id,
+            generation: delta.vm.generation,
             report: nil,
             fault: RecordedFault(fault)
         )
         do throws(Fault) {
             try await commit { $0.put(result) }
+            parts.failpoints.mark(.refused)
             return fault
         } catch {
+            parts.failpoints.mark(.refusalUnwritten)
             return Fault(
                 .nodeUnreachable,
                 "the node cannot write its journal: \(error.message)",
@@ -72,6 +92,7 @@ extension NodeVMs {
             // Written or not: what is there is what a restart would go on with.
             let found = try await remembered(AssignmentRow.self, row.key)
             guard found == row else { throw error }
+            parts.failpoints.mark(.assignmentFound)
         }
     }
 
@@ -88,6 +109,7 @@ extension NodeVMs {
             do throws(Fault) {
                 written = try await record(delta, former: former, fault: fault)
             } catch {
+                parts.failpoints.mark(.recordRetried)
                 parts.log.warning(
                     "could not write down how a turn ended; trying again",
                     metadata: ["op_id": "\(delta.operation)", "fault": "\(error)"]
@@ -111,7 +133,10 @@ extension NodeVMs {
         let id = delta.vm.id
         try await parts.failpoints.pass(.beforeRecord)
         var fault = fault
-        if fault != nil, try await holds(delta.action, for: id) { fault = nil }
+        if fault != nil, try await holds(delta.action, for: id) {
+            parts.failpoints.mark(.holdsAnyway)
+            fault = nil
+        }
         if fault != nil, !parts.failpoints.skips(.backOut) {
             try await backOut(delta, to: former)
         }
@@ -128,10 +153,17 @@ extension NodeVMs {
         let result = ResultRow(
             operation: delta.operation,
             vm: id,
+            generation: delta.vm.generation,
             report: fault == nil ? report : nil,
             fault: fault.map(RecordedFault.init)
         )
+        // Who sends an older generation has its answer: what is kept of them would grow for ever.
+        // The last one stays, also of a VM that is gone, so that a late repeat makes no new one.
+        let answered = try await results(of: id).filter {
+            $0.generation ?? 0 < delta.vm.generation && $0.operation != delta.operation
+        }
         try await commit { batch in
+            for older in answered { batch.delete(ResultRow.self, older.key) }
             // A VM that never came into being leaves no assignment; its disks were taken back.
             if !isGone, let kept {
                 batch.put(
@@ -164,6 +196,7 @@ extension NodeVMs {
         let seen = try await look(delta.vm.id)
         for action in retreat(delta.action, former, seen) {
             for step in try plan(action, for: seen) {
+                parts.failpoints.mark(.backedOut)
                 try await act(step, on: delta.vm, preemption: Signal())
             }
         }

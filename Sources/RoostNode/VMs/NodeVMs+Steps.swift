@@ -127,10 +127,14 @@ extension NodeVMs {
                 ) { () async throws(Fault) in
                     await Self.askToPowerOff(vm, parts)
                     _ = await parts.driver.waitForExit(vm.id)
-                    if Task.isCancelled { throw Fault(.opCancelled, "pre-empted while stopping") }
+                    if Task.isCancelled {
+                        if preemption.isSet { parts.failpoints.mark(.preemptedWaiting) }
+                        throw Fault(.opCancelled, "pre-empted while stopping")
+                    }
                 }
             }
         } catch  where error.reason == .deadline {
+            parts.failpoints.mark(.graceOver)
             parts.log.notice("killing a guest that did not power off", metadata: ["vm": "\(vm.id)"])
         }
         await parts.guests.drop(vm.id)

@@ -115,13 +115,12 @@ package final class NodeVMs: Sendable {
     package func apply(_ delta: AssignmentDelta) async throws(Fault) -> VMReport {
         try admit(delta.epoch)
         return try await queue.withTurn(delta.vm.id) { () async throws(Fault) -> VMReport in
-            if let earlier = try await self.remembered(
-                ResultRow.self,
-                delta.operation.description
-            ) {
+            let results = try await self.results(of: delta.vm.id)
+            if let earlier = results.first(where: { $0.operation == delta.operation }) {
+                self.parts.failpoints.mark(.replayed)
                 return try earlier.replay()
             }
-            return try await self.turn(delta)
+            return try await self.turn(delta, after: results)
         }
     }
 
@@ -135,6 +134,7 @@ package final class NodeVMs: Sendable {
             signal.set()
         } else {
             // The call to pre-empt can overtake the call that it is about.
+            if parts.failpoints.skips(.earlyPreempt) { return }
             preempted.withLock { early in
                 early.append(operation)
                 if early.count > 256 { early.removeFirst() }
@@ -148,15 +148,22 @@ package final class NodeVMs: Sendable {
             return known
         }
         guard asked == newest else {
+            parts.failpoints.mark(.olderEpoch)
             throw Fault(.staleEpoch, "epoch \(asked) is older than \(newest)")
         }
     }
 
     /// One turn of the VM's queue: journal, plan, do, record.
-    private func turn(_ delta: AssignmentDelta) async throws(Fault) -> VMReport {
+    private func turn(
+        _ delta: AssignmentDelta,
+        after results: [ResultRow]
+    ) async throws(Fault) -> VMReport {
         let id = delta.vm.id
         let preemption = Signal()
-        if preempted.withLock({ $0.contains(delta.operation) }) { preemption.set() }
+        if preempted.withLock({ $0.contains(delta.operation) }) {
+            parts.failpoints.mark(.preemptedEarly)
+            preemption.set()
+        }
         busy.withLock {
             $0[id] = Busy(
                 operation: delta.operation,
@@ -166,21 +173,14 @@ package final class NodeVMs: Sendable {
         }
         defer { busy.withLock { $0[id] = nil } }
         let former = try await remembered(AssignmentRow.self, id.description)
-        if let former, former.assignment.generation > delta.vm.generation,
-            !parts.failpoints.skips(.generation)
-        {
-            throw Fault(
-                .staleEpoch,
-                "generation \(delta.vm.generation) of \(delta.vm.name) is older than "
-                    + "\(former.assignment.generation)"
-            )
-        }
+        try refuseOlder(delta, than: results, former)
+        let isResumed = former?.unfinished?.operation == delta.operation
+        if isResumed { parts.failpoints.mark(.turnResumed) }
         // A crash in an earlier turn of the same operation left the true former beside it.
         let settled =
-            former?.unfinished?.operation == delta.operation
-            ? former?.former : former?.assignment
+            isResumed && !parts.failpoints.skips(.former) ? former?.former : former?.assignment
         // Written down already, it must come to its own end: a fault here would be taken for one.
-        if former?.unfinished?.operation != delta.operation {
+        if !isResumed {
             do throws(Fault) {
                 try await parts.failpoints.pass(.beforeAssign)
                 try await begin(delta, former: settled)
@@ -214,6 +214,22 @@ package final class NodeVMs: Sendable {
             return
         }
         parts.spawner.spawn { await self.templates.make(for: delta.vm.spec) }
+    }
+
+    /// Refuses what a newer order has overtaken: its own result may be forgotten by now.
+    private func refuseOlder(
+        _ delta: AssignmentDelta,
+        than results: [ResultRow],
+        _ former: AssignmentRow?
+    ) throws(Fault) {
+        let known = results.compactMap(\.generation) + [former?.assignment.generation ?? 0]
+        let newest = known.max() ?? 0
+        guard newest > delta.vm.generation, !parts.failpoints.skips(.generation) else { return }
+        parts.failpoints.mark(.olderGeneration)
+        throw Fault(
+            .staleEpoch,
+            "generation \(delta.vm.generation) of \(delta.vm.name) is older than \(newest)"
+        )
     }
 
     private func work(
@@ -250,6 +266,7 @@ package final class NodeVMs: Sendable {
                 try await self.act(step, on: delta.vm, preemption: preemption)
             },
             undoFailed: { step, fault in
+                parts.failpoints.mark(.undoFailed)
                 log.error(
                     "undo failed; the next look will find what is left",
                     metadata: [
@@ -353,6 +370,7 @@ package final class NodeVMs: Sendable {
                     }
                     return
                 } catch {
+                    self.parts.failpoints.mark(.endRetried)
                     self.parts.log.error(
                         "could not note the end of a VMM; trying again",
                         metadata: ["vm": "\(id)", "fault": "\(error)"]
@@ -375,6 +393,7 @@ package final class NodeVMs: Sendable {
         // Looked first: nothing may fail between the writing, which happens once, and the saying.
         let seen = try await look(id)
         if exit.cause == .guestPoweredOff {
+            parts.failpoints.mark(.poweredOff)
             row.assignment.desired = .stopped
             try await write(row)
             var report = report(row.assignment, seen)
@@ -382,6 +401,7 @@ package final class NodeVMs: Sendable {
             report.ended = .poweredOff
             reports.add(report)
         } else {
+            parts.failpoints.mark(.vmmFailed)
             ends.withLock { $0[id] = exit.sentence }
             var report = report(row.assignment, seen)
             report.state = .failed
@@ -416,7 +436,8 @@ package final class NodeVMs: Sendable {
             }
         }
         let named = Set(rows.map(\.row.assignment.id))
-        for id in running.sorted() where !named.contains(id) {
+        for id in running.sorted() where !named.contains(id) && !parts.failpoints.skips(.orphan) {
+            parts.failpoints.mark(.orphan)
             parts.log.warning("stopping a VM that nobody names", metadata: ["vm": "\(id)"])
             try await parts.driver.kill(id)
         }
@@ -440,6 +461,7 @@ package final class NodeVMs: Sendable {
     private func adopt(_ assignment: VMAssignment) async throws(Fault) {
         switch assignment.desired {
         case .running, .paused:
+            parts.failpoints.mark(.adopted)
             if !parts.failpoints.skips(.follow) { follow(assignment.id) }
         // One that was to be suspended was cut off before its memory was kept, or after: a whole one
         // is found beside the disks.

@@ -50,10 +50,20 @@ struct Client: Sendable {
 
     /// Wishes `count` things, resting in between.
     func run(wishes count: Int) async {
+        var latest: RequestContext?
         for _ in 0..<count {
             try? await world.clock.sleep(for: chance.chance.duration(upTo: .seconds(3)))
+            if chance.chance.hits(500) {
+                await loseOnesPatience(with: chance.chance.pick(Self.names))
+                continue
+            }
+            if chance.chance.hits(300), let latest {
+                await reuse(latest)
+                continue
+            }
             let wish = nextWish()
             let request = request(for: wish)
+            latest = request
             world.scheduler.note("client\(number) \(request.operation.short): \(wish.line)")
             if chance.chance.hits(1_500) {
                 world.mark("same op id sent twice at once")
@@ -69,8 +79,44 @@ struct Client: Sendable {
         }
     }
 
+    /// Asks a VM to stop within an hour, and kills it a moment later: nobody waits for an hour.
+    private func loseOnesPatience(with name: String) async {
+        let stop = Wish.power(.stop, name, PowerOptions(graceSeconds: 3_600))
+        var request = request(for: stop)
+        request.answersWhenAccepted = true
+        world.scheduler.note("client\(number) \(request.operation.short): \(stop.line), patiently")
+        guard case .success(let outcome) = await answer(stop, request) else { return }
+        world.invariants.require(
+            world.invariants.isRecorded(request.operation),
+            "\(stop.line) was accepted, and no record says so"
+        )
+        repeat {
+            let kill = Wish.power(.kill, outcome.vm.id.description, PowerOptions())
+            let hurry = self.request(for: kill)
+            world.scheduler.note("client\(number) \(hurry.operation.short): \(kill.line)")
+            world.invariants.answered(hurry, await answer(kill, hurry), kill)
+            try? await world.clock.sleep(for: .seconds(1))
+        } while world.invariants.isRunning(request.operation)
+        world.mark("client.lost-patience")
+    }
+
+    /// Sends another request under the op id of an earlier one.
+    private func reuse(_ latest: RequestContext) async {
+        let wish = Wish.purge("nobody")
+        var request = request(for: wish)
+        request.operation = latest.operation
+        let wasRecorded = world.invariants.isRecorded(latest.operation)
+        let answer = await answer(wish, request, isSettledByRecord: false)
+        world.invariants.answeredReused(request, answer, wasRecorded: wasRecorded)
+        if wasRecorded { world.mark("client.op-id-reused") }
+    }
+
     /// Sends the request until there is an answer that settles it.
-    func answer(_ wish: Wish, _ request: RequestContext) async -> Result<VMOutcome, Fault> {
+    func answer(
+        _ wish: Wish,
+        _ request: RequestContext,
+        isSettledByRecord: Bool = true
+    ) async -> Result<VMOutcome, Fault> {
         let network = Network(world: world)
         let gone = Fault(.daemonUnreachable, "the daemon does not answer")
         let world = world
@@ -89,7 +135,11 @@ struct Client: Sendable {
             } catch { answer = .failure(error) }
             guard case .failure(let fault) = answer else { return answer }
             // A recorded failure is an answer, whatever its code.
-            if world.invariants.recordedFault(of: request.operation) == fault { return answer }
+            if isSettledByRecord,
+                world.invariants.recordedFault(of: request.operation) == fault
+            {
+                return answer
+            }
             guard fault.code == .unavailable || fault.reason == .storeConflict else {
                 return answer
             }
@@ -167,10 +217,18 @@ struct Client: Sendable {
         )
         draft.startOnCreate = chance.chance.hits(5_000)
         draft.disposable = chance.chance.hits(1_500)
+        draft.restart = newPolicy()
         if chance.chance.hits(2_500) {
             draft.ports = [PublishedPort(hostPort: 8_080 + chance.chance.below(2), guestPort: 80)]
         }
         return draft
+    }
+
+    private func newPolicy() -> RestartPolicy {
+        RestartPolicy(
+            mode: chance.chance.pick([.never, .never, .onFailure, .always]),
+            maxRestarts: chance.chance.pick([0, 1, 2, 5])
+        )
     }
 
     private func newUpdate(_ name: String) -> VMUpdate {
@@ -178,6 +236,10 @@ struct Client: Sendable {
         if chance.chance.hits(5_000) {
             draft.labels = ["tier": "t\(chance.chance.below(3))"]
             return VMUpdate(fields: [.labels], draft: draft, etag: nil)
+        }
+        if chance.chance.hits(3_000) {
+            draft.restart = newPolicy()
+            return VMUpdate(fields: [.restart], draft: draft, etag: nil)
         }
         draft.cores = 1 + chance.chance.below(4)
         return VMUpdate(fields: [.cpu], draft: draft, etag: nil)

@@ -7,19 +7,24 @@ final class Crowd: @unchecked Sendable {
     private let world: World
     private let process: SimulatedProcess
     private let clients: [Client]
+    private let watchers: [Watcher]
+    private let wishes: Int
     private var running = 0
 
-    init(world: World) {
+    init(world: World, wishes: Int) {
         self.world = world
+        self.wishes = wishes
         process = world.newProcess("clients")
         clients = (0..<3).map { Client(world: world, number: $0) }
+        watchers = (0..<2).map { Watcher(world: world, number: $0) }
     }
 
     func start() {
+        for watcher in watchers { process.run { await watcher.run() } }
         for client in clients {
             running += 1
             process.run {
-                await client.run(wishes: 12)
+                await client.run(wishes: self.wishes)
                 self.running -= 1
             }
         }
@@ -27,7 +32,8 @@ final class Crowd: @unchecked Sendable {
 
     /// What keeps the run from being over.
     var unfinished: [String] {
-        running == 0 ? [] : ["\(running) clients have no answer"]
+        (running == 0 ? [] : ["\(running) clients have no answer"])
+            + watchers.flatMap(\.unfinished)
     }
 
     /// Sends every request that was answered once more: the answer must be the same.

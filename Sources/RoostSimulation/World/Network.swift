@@ -60,7 +60,7 @@ struct Network {
     /// - Throws: what `work` answered, or `gone` when request or answer were lost.
     func call<Service: Sendable, T: Sendable>(
         _ server: @escaping @Sendable () -> Server<Service>?,
-        isCut: @escaping @Sendable () -> Bool = { false },
+        to host: NodeHost? = nil,
         mayDouble: Bool = true,
         gone: Fault,
         _ work: @escaping @Sendable (Service) async -> Result<T, Fault>
@@ -74,23 +74,33 @@ struct Network {
                 }
             }
             let deliver: @Sendable () -> Void = {
-                guard !isCut(), let live = server(), let service = live.service else {
+                guard host?.isDeaf != true, let live = server(), let service = live.service
+                else {
                     lose()
                     return
                 }
-                Self.serve(live, service, reply, world, isCut, lose, work)
+                Self.serve(live, service, reply, world, host, lose, work)
             }
-            if world.fault(world.profile.lostMessages) {
+            if world.fault(.lost, world.profile.lostMessages) {
                 lose()
             } else {
                 world.scheduler.after(world.delay(), deliver)
             }
-            if world.fault(world.profile.doubledMessages), mayDouble {
-                world.mark("message doubled")
-                world.scheduler.after(world.delay() + world.delay(), deliver)
-            }
+            if mayDouble { double(deliver) }
         }
         return try result.get()
+    }
+
+    /// Delivers a message once more: soon, or when everybody has forgotten it.
+    private func double(_ deliver: @escaping @Sendable () -> Void) {
+        if world.fault(.doubled, world.profile.doubledMessages) {
+            world.mark("world.message-doubled")
+            world.scheduler.after(world.delay() + world.delay(), deliver)
+        }
+        if var details = world.strike(.stale, world.profile.staleMessages) {
+            world.mark("world.message-came-again-late")
+            world.scheduler.after(.seconds(1) + details.duration(upTo: .seconds(40)), deliver)
+        }
     }
 
     private static func serve<Service: Sendable, T: Sendable>(
@@ -98,7 +108,7 @@ struct Network {
         _ service: Service,
         _ reply: Reply<T>,
         _ world: World,
-        _ isCut: @escaping @Sendable () -> Bool,
+        _ host: NodeHost?,
         _ lose: @escaping @Sendable () -> Void,
         _ work: @escaping @Sendable (Service) async -> Result<T, Fault>
     ) {
@@ -106,8 +116,8 @@ struct Network {
         live.spawner.spawn {
             let result = await work(service)
             live.answered(ticket)
-            if isCut() || world.fault(world.profile.lostMessages) {
-                world.mark("answer lost")
+            if host?.isMute == true || world.fault(.lost, world.profile.lostMessages) {
+                world.mark("world.answer-lost")
                 lose()
             } else {
                 world.scheduler.after(world.delay()) { reply.resolve(result) }

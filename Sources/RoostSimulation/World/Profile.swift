@@ -16,13 +16,15 @@ package struct Profile: Sendable, Hashable {
     /// Each message is lost, or comes twice.
     var lostMessages: Int
     var doubledMessages: Int
+    /// Each message comes once more, up to 40 s later.
+    var staleMessages: Int
     /// Each started machine fails to start, is slow, dies, powers off by itself, ignores the button.
     var startFailures: Int
     var slowStarts: Int
     var machineDeaths: Int
     var powerOffs: Int
     var deafMachines: Int
-    /// Between two partitions, deaths from outside and clock jumps, on average. `nil`: never.
+    /// Between two ``Disaster``s, on average. `nil`: never.
     var disasterEvery: Duration?
     /// The longest that a message takes.
     var longestDelay: Duration
@@ -40,6 +42,7 @@ package struct Profile: Sendable, Hashable {
         driverFailures: 0,
         lostMessages: 0,
         doubledMessages: 0,
+        staleMessages: 0,
         startFailures: 0,
         slowStarts: 0,
         machineDeaths: 0,
@@ -61,6 +64,7 @@ package struct Profile: Sendable, Hashable {
         driverFailures: 60,
         lostMessages: 250,
         doubledMessages: 250,
+        staleMessages: 150,
         startFailures: 400,
         slowStarts: 800,
         machineDeaths: 600,
@@ -82,6 +86,7 @@ package struct Profile: Sendable, Hashable {
         driverFailures: 300,
         lostMessages: 1_000,
         doubledMessages: 1_000,
+        staleMessages: 500,
         startFailures: 1_500,
         slowStarts: 2_000,
         machineDeaths: 1_500,

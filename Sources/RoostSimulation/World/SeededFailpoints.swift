@@ -8,18 +8,20 @@ struct SeededFailpoints: Failpoints {
 
     func pass(_ point: Failpoint) async throws(Fault) {
         let profile = world.profile
-        if world.fault(profile.failpointKills) {
+        if world.fault(.kill, profile.failpointKills) {
             world.mark("killed at \(point)")
             await process.kill()
         }
-        if world.fault(profile.failpointErrors) {
+        if world.fault(.error, profile.failpointErrors) {
             world.mark("failed at \(point)")
             throw Fault(.ioFailed, "failpoint \(point)")
         }
-        if world.fault(profile.failpointDelays) {
+        if world.fault(.delay, profile.failpointDelays) {
             await world.pause(upTo: .seconds(2))
         }
     }
 
     func skips(_ point: Failpoint) -> Bool { world.sabotage == point }
+
+    func mark(_ marker: Marker) { world.mark(marker.rawValue) }
 }

@@ -85,7 +85,7 @@ struct SimulatedLink: NodeLink {
         let gone = Fault(.nodeUnreachable, "node \(host.id.short) does not answer")
         return try await network.call(
             { host.server },
-            isCut: { host.isCut },
+            to: host,
             gone: gone,
             work
         )

@@ -9,9 +9,13 @@ final class SimulatedStore: Store {
     let store: MemoryStore
     let world: World
     /// Sees each batch that took effect.
-    let committed: @Sendable (Batch) -> Void
+    let committed: @Sendable (Batch, Revision) -> Void
 
-    init(store: MemoryStore, world: World, committed: @escaping @Sendable (Batch) -> Void) {
+    init(
+        store: MemoryStore,
+        world: World,
+        committed: @escaping @Sendable (Batch, Revision) -> Void
+    ) {
         self.store = store
         self.world = world
         self.committed = committed
@@ -39,7 +43,7 @@ final class SimulatedStore: Store {
         }
         let revision = try store.commit(batch)
         world.scheduler.mix(UInt64(revision.number))
-        committed(batch)
+        committed(batch, revision)
         await world.pause(upTo: .milliseconds(1))
         if failure != nil { throw Fault.unknownOutcome("the disk did not answer") }
         return revision
@@ -63,7 +67,8 @@ final class SimulatedStore: Store {
     /// Takes its time. The fault is a value, not a throw: see ``Network``.
     private func read() async -> Fault? {
         await Task.yield()
-        guard world.fault(world.profile.fileFailures / 4) else { return nil }
+        guard world.fault(.read, world.profile.fileFailures / 4) else { return nil }
+        world.mark("world.read-failed")
         return Fault(.ioFailed, "the disk could not be read")
     }
 }

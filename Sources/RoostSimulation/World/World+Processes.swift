@@ -48,7 +48,7 @@ extension World {
                 let local = try await self.bringUp(node, process, spawner)
                 nodeServer.service = local
                 let nodes = NodeDirectory()
-                nodes.join(local, capacity: Self.capacity)
+                nodes.join(local, capacity: self.capacity)
                 controlServer.service = try await self.bringUpControl(
                     nodes,
                     process,
@@ -93,7 +93,7 @@ extension World {
                 for node in self.nodes {
                     directory.join(
                         SimulatedLink(host: node, network: network),
-                        capacity: Self.capacity
+                        capacity: self.capacity
                     )
                 }
                 server.service = try await self.bringUpControl(
@@ -105,8 +105,6 @@ extension World {
             }
         }
     }
-
-    static let capacity = NodeCapacity(cores: 8, memoryMiB: 8_192)
 
     // MARK: Composition
 
@@ -126,14 +124,15 @@ extension World {
             clock: clock,
             latency: { _ in self.latency(upTo: .milliseconds(2)) },
             failing: { _ in
-                self.fault(self.profile.driverFailures)
-                    ? Fault(.vmmFailed, "the simulated monitor does not answer") : nil
+                guard self.fault(.driver, self.profile.driverFailures) else { return nil }
+                self.mark("world.monitor-silent")
+                return Fault(.vmmFailed, "the simulated monitor does not answer")
             }
         )
         let store = SimulatedStore(
             store: MemoryStore(disk: node.rows),
             world: self,
-            committed: { _ in self.invariants.look() }
+            committed: { _, _ in self.invariants.look() }
         )
         let catalogue = SimulatedCatalogue.small()
         let vms = NodeVMs(
@@ -147,7 +146,7 @@ extension World {
                 failpoints: SeededFailpoints(world: self, process: process),
                 spawner: spawner,
                 log: log,
-                capacity: Self.capacity
+                capacity: capacity
             )
         )
         try await vms.recover()
@@ -171,7 +170,7 @@ extension World {
                 store: SimulatedStore(
                     store: MemoryStore(disk: controlRows),
                     world: self,
-                    committed: { self.invariants.committed($0) }
+                    committed: { self.invariants.committed($0, $1) }
                 ),
                 nodes: nodes,
                 surroundings: Surroundings(clock: clock, wall: controlWall, entropy: entropy),
@@ -187,9 +186,10 @@ extension World {
     }
 
     private func drawFileFault() -> Fault? {
-        guard fault(profile.fileFailures) else { return nil }
-        mark("file call failed")
-        return drawBelow(2) == 0
+        guard var details = strike(.file, profile.fileFailures) else { return nil }
+        let isFull = details.hits(5_000)
+        mark(isFull ? "world.disk-full" : "world.disk-error")
+        return isFull
             ? Fault(.diskFull, "no space", metadata: ["path": "simulated"])
             : Fault(.ioFailed, "the disk could not be written")
     }
@@ -203,11 +203,11 @@ extension World {
     ) -> (SimulatedProcess, Spawner) {
         let process = newProcess(name)
         let spawner = Spawner()
-        if fault(profile.crashes) {
-            process.crashesAtJob = 1 + drawBelow(profile.crashWithinJobs)
+        if var details = strike(.crash, profile.crashes) {
+            process.crashesAtJob = 1 + details.below(profile.crashWithinJobs)
         }
         process.whenDead { [unowned self] in
-            self.mark("crash of \(name.hasPrefix("node") ? "node" : name)")
+            self.mark("world.crash-of-\(name.hasPrefix("node") ? "node" : name)")
             dies()
             self.scheduler.after(.milliseconds(50) + self.latency(upTo: .seconds(3)), again)
         }
@@ -223,57 +223,8 @@ extension World {
         do throws(Fault) {
             try await work()
         } catch {
-            mark("could not come up")
+            mark("world.could-not-come-up")
             await process.kill()
         }
-    }
-
-    // MARK: Disasters
-
-    private func scheduleDisaster() {
-        guard let every = profile.disasterEvery else { return }
-        scheduler.after(latency(upTo: every * 3)) { [unowned self] in
-            guard self.hasFaults else { return }
-            self.strike()
-            self.scheduleDisaster()
-        }
-    }
-
-    private func strike() {
-        let node = nodes[drawBelow(nodes.count)]
-        switch drawBelow(4) {
-        case 0:
-            let machines = node.hypervisor.machines
-            guard !machines.isEmpty else { return }
-            mark("machine killed from outside")
-            node.hypervisor.end(machines[drawBelow(machines.count)].pid, .killed(signal: 9))
-        case 1:
-            guard !isStandalone else { return }
-            mark("partition")
-            scheduler.note("\(node.name) is cut off")
-            node.isCut = true
-            scheduler.after(latency(upTo: .seconds(10))) { [unowned self] in
-                self.scheduler.note("\(node.name) is reached again")
-                node.isCut = false
-            }
-        case 2:
-            mark("clock jump")
-            let wall = drawBelow(2) == 0 ? controlWall : node.wall
-            wall.offset += Int64(drawBelow(7_200_000)) - 3_600_000
-        default:
-            let process = drawBelow(2) == 0 ? control?.process : node.server?.process
-            process?.crash()
-        }
-    }
-
-    /// Nothing goes wrong any more: what is cut is joined, what was to crash does not.
-    func endFaults() {
-        scheduler.note("the faults end")
-        hasFaults = false
-        for node in nodes {
-            node.isCut = false
-            node.server?.process.crashesAtJob = nil
-        }
-        control?.process.crashesAtJob = nil
     }
 }

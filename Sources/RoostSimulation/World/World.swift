@@ -17,7 +17,9 @@ final class NodeHost: @unchecked Sendable {
     let wall: SimulatedWallClock
     var server: Server<LocalLink>?
     /// Whether nothing gets through to it.
-    var isCut = false
+    var isDeaf = false
+    /// Whether nothing that it answers gets out.
+    var isMute = false
 
     init(
         id: NodeID,
@@ -52,28 +54,31 @@ final class World: @unchecked Sendable {
     var control: Server<Controller>?
     /// Rises with each control process, as a durable lease epoch does.
     var epoch: Int64 = 0
-    /// Whether anything may go wrong from now on.
-    var hasFaults = true
+    /// What each node has, in all.
+    let capacity: NodeCapacity
     /// How often each rare thing happened.
     var marks: [String: Int] = [:]
     private var processes = 0
-    private var faults: Chance
+    private(set) var faults: Faults
     private var latencies: Chance
     let entropy: SharedChance
     private(set) var log = Logger(label: "simulation")
 
-    init(seed: UInt64, profile: Profile, sabotage: Failpoint?, trace: Trace) {
+    init(_ simulation: Simulation, trace: Trace) {
+        let seed = simulation.seed
         self.seed = seed
-        self.profile = profile
-        self.sabotage = sabotage
+        profile = simulation.profile
+        sabotage = simulation.sabotage
         scheduler = Scheduler(seed: seed, trace: trace)
         clock = SimulatedClock(scheduler: scheduler)
         controlWall = SimulatedWallClock(scheduler)
-        faults = Chance(seed: seed, "faults")
+        faults = Faults(seed: seed, only: simulation.only)
         latencies = Chance(seed: seed, "latencies")
         entropy = SharedChance(Chance(seed: seed, "entropy"))
         var shape = Chance(seed: seed, "shape")
         isStandalone = shape.hits(4_000)
+        // Small ones, so that now and then there is no room.
+        capacity = NodeCapacity(cores: shape.pick([4, 8]), memoryMiB: shape.pick([4_096, 8_192]))
         invariants = Invariants(scheduler)
         log = Logger(label: "simulation") { _ in TracingLogHandler(trace, self.scheduler) }
         log.logLevel = trace.isOn ? .info : .critical
@@ -112,24 +117,29 @@ final class World: @unchecked Sendable {
 
     // MARK: What the seed decides
 
-    /// Whether something of this many in 10,000 goes wrong now.
-    func fault(_ perTenThousand: Int) -> Bool {
-        // Drawn also when nothing may go wrong, so that ending the faults moves nothing else.
-        let hit = faults.hits(perTenThousand)
-        return hasFaults && hit
+    /// The details of a fault, if one of this many in 10,000 goes wrong now.
+    func strike(_ kind: FaultKind, _ perTenThousand: Int) -> Chance? {
+        faults.strike(kind, perTenThousand)
     }
+
+    /// Whether something of this many in 10,000 goes wrong now.
+    func fault(_ kind: FaultKind, _ perTenThousand: Int) -> Bool {
+        strike(kind, perTenThousand) != nil
+    }
+
+    /// Nothing is drawn any more.
+    func calmDown() { faults.areOn = false }
 
     func drawCommitFailure() -> MemoryCommitFailure? {
-        guard fault(profile.commitFailures) else { return nil }
-        mark("commit failed")
-        return faults.pick(MemoryCommitFailure.allCases)
+        guard var details = strike(.commit, profile.commitFailures) else { return nil }
+        let failure = details.pick(MemoryCommitFailure.allCases)
+        mark("world.commit-\(failure)")
+        return failure
     }
-
-    func drawBelow(_ bound: Int) -> Int { faults.below(bound) }
 
     /// How long one message takes.
     func delay() -> Duration {
-        let limit = hasFaults ? profile.longestDelay : .milliseconds(2)
+        let limit = faults.areOn ? profile.longestDelay : .milliseconds(2)
         return latencies.duration(upTo: limit)
     }
 
@@ -147,24 +157,24 @@ final class World: @unchecked Sendable {
             startsWithin: latency(upTo: .milliseconds(300)),
             powersOffWithin: latency(upTo: .seconds(2))
         )
-        if fault(profile.slowStarts) {
-            mark("slow start")
+        if fault(.slow, profile.slowStarts) {
+            mark("world.slow-start")
             behaviour.startsWithin = latency(upTo: .seconds(20))
         }
-        if fault(profile.startFailures) {
-            mark("start failed")
+        if fault(.startless, profile.startFailures) {
+            mark("world.start-failed")
             behaviour.startFault = Fault(.vmmFailed, "the simulated VMM did not start")
         }
-        if fault(profile.machineDeaths) {
-            mark("machine dies")
+        if fault(.death, profile.machineDeaths) {
+            mark("world.machine-dies")
             behaviour.diesAfter = latency(upTo: .seconds(20))
         }
-        if fault(profile.powerOffs) {
-            mark("guest powers off")
+        if fault(.off, profile.powerOffs) {
+            mark("world.guest-powers-off")
             behaviour.powersOffAfter = latency(upTo: .seconds(20))
         }
-        if fault(profile.deafMachines) {
-            mark("guest ignores the button")
+        if fault(.deaf, profile.deafMachines) {
+            mark("world.guest-ignores-the-button")
             behaviour.powersOffWithin = nil
         }
         return behaviour

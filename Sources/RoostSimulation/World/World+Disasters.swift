@@ -1,0 +1,112 @@
+import RoostControl
+import RoostDriver
+import RoostHost
+import RoostModel
+import RoostStore
+
+/// What happens to hosts and networks, and not to one call.
+enum Disaster: String, CaseIterable {
+    case machineKilled = "machine-killed"
+    case partition
+    /// Requests do not arrive, answers would.
+    case deafNode = "deaf-node"
+    /// Requests arrive, answers do not.
+    case muteNode = "mute-node"
+    case clockJump = "clock-jump"
+    case crash
+    /// A host is without power: its processes end, what was not synced is lost or torn.
+    case powerCut = "power-cut"
+    /// A VMM of a VM that nobody names runs when a node comes up.
+    case orphan
+    /// Old changes are forgotten: a watch that is behind must begin anew.
+    case compaction
+}
+
+extension World {
+    func scheduleDisaster() {
+        guard let every = profile.disasterEvery else { return }
+        scheduler.after(latency(upTo: every * 3)) { [unowned self] in
+            guard self.faults.areOn else { return }
+            if var details = self.strike(.disaster, 10_000) { self.befall(&details) }
+            self.scheduleDisaster()
+        }
+    }
+
+    private func befall(_ details: inout Chance) {
+        let disaster = details.pick(Disaster.allCases)
+        let node = nodes[details.below(nodes.count)]
+        scheduler.note("disaster: \(disaster.rawValue) of \(node.name)")
+        switch disaster {
+        case .machineKilled:
+            let machines = node.hypervisor.machines
+            guard !machines.isEmpty else { return }
+            node.hypervisor.end(machines[details.below(machines.count)].pid, .killed(signal: 9))
+        case .partition, .deafNode, .muteNode:
+            guard !isStandalone else { return }
+            cut(node, disaster, for: details.duration(upTo: .seconds(10)))
+        case .clockJump:
+            let wall = details.hits(5_000) ? controlWall : node.wall
+            wall.offset += Int64(details.below(7_200_000)) - 3_600_000
+        case .crash:
+            let process = details.hits(5_000) ? control?.process : node.server?.process
+            process?.crash()
+        case .powerCut:
+            guard let process = node.server?.process else { return }
+            process.crash()
+            for machine in node.hypervisor.machines { node.hypervisor.end(machine.pid, .unknown) }
+            node.disk.cutPower { details.hits(5_000) }
+        case .orphan:
+            guard let process = node.server?.process else { return }
+            process.crash()
+            node.hypervisor.place(newStranger(details.next()))
+        case .compaction:
+            let rows = MemoryStore(disk: controlRows)
+            rows.compact(upTo: rows.revision())
+        }
+        mark("world.disaster-\(disaster.rawValue)")
+        invariants.look()
+    }
+
+    private func cut(_ node: NodeHost, _ disaster: Disaster, for time: Duration) {
+        node.isDeaf = node.isDeaf || disaster != .muteNode
+        node.isMute = node.isMute || disaster != .deafNode
+        scheduler.after(time) { [unowned self] in
+            self.scheduler.note("\(node.name) is reached again")
+            node.isDeaf = false
+            node.isMute = false
+        }
+    }
+
+    /// The name of a VM of a former life of a host.
+    static let stranger = "stranger"
+
+    private func newStranger(_ bits: UInt64) -> VMLaunch {
+        VMLaunch(
+            id: Identifier(bits: UInt128(bits)),
+            name: Self.stranger,
+            cores: 1,
+            memoryMiB: 128,
+            directory: "/simulated/vms/stranger",
+            kernelPath: "/simulated/vmlinuz",
+            initramfsPath: "/simulated/initramfs",
+            modulesPath: nil,
+            rootDiskPath: "/simulated/root.qcow2",
+            network: .none,
+            ports: [],
+            memoryDirectory: "/simulated/memory",
+            generation: 1
+        )
+    }
+
+    /// Nothing goes wrong any more: what is cut is joined, what was to crash does not.
+    func endFaults() {
+        scheduler.note("the faults end")
+        calmDown()
+        for node in nodes {
+            node.isDeaf = false
+            node.isMute = false
+            node.server?.process.crashesAtJob = nil
+        }
+        control?.process.crashesAtJob = nil
+    }
+}

@@ -1,0 +1,168 @@
+import Logging
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostOperations
+import RoostReconciler
+import RoostStore
+import Synchronization
+
+@testable import RoostNode
+
+/// Fails at the n-th pass, and writes down which passes there were.
+final class Script: Failpoints {
+    private struct State {
+        var failsAt: Int?
+        var passed: [Failpoint] = []
+    }
+    private let state = Mutex(State())
+
+    /// Forgets what was passed; throws at pass `failsAt`, counted from 0, or at none.
+    func begin(failingAt failsAt: Int?) {
+        state.withLock { $0 = State(failsAt: failsAt) }
+    }
+
+    var passed: [Failpoint] { state.withLock { $0.passed } }
+
+    func pass(_ point: Failpoint) async throws(Fault) {
+        let fails = state.withLock { state in
+            state.passed.append(point)
+            return state.passed.count - 1 == state.failsAt
+        }
+        if fails { throw Fault(.ioFailed, "failpoint \(point)") }
+    }
+
+    func skips(_ point: Failpoint) -> Bool { false }
+    func mark(_ marker: Marker) {}
+}
+
+/// A node with one VM, brought to what is asked for: production code on a simulated host.
+final class Scene: Sendable {
+    let script = Script()
+    let disk = SimulatedDisk()
+    let rows = MemoryDisk()
+    let hypervisor = SimulatedHypervisor()
+    let node: NodeVMs
+    let id = VMID(bits: 7)
+    private let operations = Mutex<UInt64>(0)
+
+    init(_ seen: VMObservation) async throws(Fault) {
+        let clock = ContinuousClock()
+        let catalogue = SimulatedCatalogue.small()
+        node = NodeVMs(
+            NodeParts(
+                driver: SimulatedDriver(host: hypervisor, clock: clock),
+                files: SimulatedFiles(disk: disk, clock: clock),
+                catalogue: catalogue,
+                store: MemoryStore(disk: rows),
+                guests: NoGuest(),
+                surroundings: Surroundings(clock: clock, wall: Noon(), entropy: Zeroes()),
+                failpoints: script,
+                // Not run: ends that nobody asked for are the simulator's.
+                spawner: Spawner(),
+                log: Logger(label: "scene") { _ in SwiftLogNoOpLogHandler() },
+                capacity: NodeCapacity(cores: 8, memoryMiB: 8_192)
+            )
+        )
+        var actions: [(NodeAction, DesiredPower)] = []
+        if seen.disks != .missing { actions.append((.provision, .stopped)) }
+        if seen.vmm != .absent { actions.append((.start, .running)) }
+        if seen.vmm == .paused { actions.append((.pause, .paused)) }
+        if seen.disks == .trashed { actions.append((.discard, .stopped)) }
+        for (generation, (action, desired)) in actions.enumerated() {
+            _ = try await node.apply(delta(action, generation + 1, desired))
+        }
+    }
+
+    /// A new order; each has an op id of its own.
+    func delta(_ action: NodeAction, _ generation: Int, _ desired: DesiredPower) -> AssignmentDelta
+    {
+        let number = operations.withLock { count in
+            count += 1
+            return count
+        }
+        return AssignmentDelta(
+            operation: OperationID(bits: UInt128(number)),
+            epoch: 1,
+            vm: VMAssignment(
+                id: id,
+                name: "box",
+                generation: generation,
+                spec: VMSpec(cores: 1, memoryMiB: 512, image: "image", kernel: "kernel"),
+                desired: desired
+            ),
+            action: action
+        )
+    }
+
+    /// Everything there is of the VM.
+    struct Inventory: Hashable {
+        var content: SimulatedDisk.Content
+        /// Pid and whether it stands still.
+        var machines: [Int32: Bool]
+        var assignments: [VMAssignment]
+        var unfinished: Int
+
+        /// Without what differs between two runs of the same.
+        var lasting: Inventory {
+            var lasting = self
+            lasting.machines = [:]
+            for (index, isPaused) in machines.values.enumerated() {
+                lasting.machines[Int32(index)] = isPaused
+            }
+            for index in assignments.indices { lasting.assignments[index].generation = 0 }
+            return lasting
+        }
+    }
+
+    func inventory() throws(Fault) -> Inventory {
+        let kept = try MemoryStore(disk: rows).list(AssignmentRow.self, Query()).rows.map(\.row)
+        var machines: [Int32: Bool] = [:]
+        for machine in hypervisor.machines { machines[machine.pid] = machine.isPaused }
+        return Inventory(
+            content: disk.content,
+            machines: machines,
+            assignments: kept.map(\.assignment),
+            unfinished: kept.count { $0.unfinished != nil }
+        )
+    }
+
+    /// What the VM shall be once `action` is done, as the control side would say it.
+    static func aim(_ action: NodeAction, _ seen: VMObservation) -> DesiredPower {
+        switch action.kind {
+        case .start, .restart, .resume, .reboot: .running
+        case .pause: .paused
+        case .suspend: .suspended
+        case .stop, .discard, .restore, .purge: .stopped
+        case .provision:
+            switch seen.vmm {
+            case .running: .running
+            case .paused: .paused
+            case .absent, .saved: .stopped
+            }
+        }
+    }
+
+    /// What a node can be left with: no VMM without its disks. The simulated driver keeps no memory.
+    static let possible = VMObservation.all.filter { seen in
+        seen.copy == .none && seen.vmm != .saved && (seen.vmm == .absent || seen.disks == .live)
+    }
+}
+
+private struct NoGuest: GuestLinks {
+    func awaitReady(_ vm: VMID) async throws(Fault) { throw absent }
+    func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
+    func settle(_ vm: VMID) async throws(Fault) { throw absent }
+    func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
+    func drop(_ vm: VMID) async {}
+    private var absent: Fault { Fault(.unsupported, "no guest here") }
+}
+
+private struct Noon: WallClock {
+    func now() -> Timestamp { Timestamp(milliseconds: 43_200_000) }
+}
+
+private struct Zeroes: Entropy {
+    func next() -> UInt64 { 0 }
+}
