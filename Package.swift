@@ -112,7 +112,10 @@ let package = Package(
                 product("GRDBSQLite", "GRDB.swift"),
             ]
         ),
-        library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
+        library(
+            "RoostDriverQEMU",
+            ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux", crypto]
+        ),
         library(
             "RoostImages",
             ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib", crypto]
@@ -200,6 +203,17 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // What saving, restoring and forking a real guest take; run by hand.
+        .executableTarget(
+            name: "roost-forkbench",
+            dependencies: [
+                "RoostModel", "RoostDriver", "RoostDriverQEMU", "RoostImages", "RoostNode",
+                "RoostGuestWire", "RoostLinux",
+            ],
+            path: "Benchmarks/ForkBench",
+            swiftSettings: settings
+        ),
+
         library("RoostTestKit", ["RoostModel", "RoostStore", "RoostDriver"]),
         tests("TidyTests", []),
         tests("RoostModelTests", ["RoostModel", "RoostTestKit"]),
@@ -236,7 +250,7 @@ let package = Package(
             "RoostDriverQEMUTests",
             [
                 "RoostDriverQEMU", "RoostDriver", "RoostHost", "RoostLinux", "RoostModel",
-                "RoostDriverQEMUHost",
+                "RoostTestKit", "RoostDriverQEMUHost",
             ]
         ),
         tests(

@@ -11,17 +11,25 @@ package struct CommandContext: Sendable, Hashable {
     package var qmpDescriptor: Int
     /// Likewise for the agent's.
     package var agentDescriptor: Int
+    /// Maps the memory file copy-on-write: nothing is written to it.
+    package var isPrivate: Bool
+    /// Waits for a saved state and does not run by itself after it.
+    package var isIncoming: Bool
 
     package init(
         accelerator: String,
         memoryPath: String,
         qmpDescriptor: Int = 3,
-        agentDescriptor: Int = 4
+        agentDescriptor: Int = 4,
+        isPrivate: Bool = false,
+        isIncoming: Bool = false
     ) {
         self.accelerator = accelerator
         self.memoryPath = memoryPath
         self.qmpDescriptor = qmpDescriptor
         self.agentDescriptor = agentDescriptor
+        self.isPrivate = isPrivate
+        self.isIncoming = isIncoming
     }
 }
 
@@ -38,6 +46,8 @@ package func qemuArguments(_ launch: VMLaunch, _ context: CommandContext) -> [St
     }
     list += channel(context)
     list += network(launch)
+    // Last, so that a reader finds the machine first; -S: half a machine must never run.
+    if context.isIncoming { list += ["-S", "-incoming", "defer"] }
     return list
 }
 
@@ -84,7 +94,7 @@ private func base(_ launch: VMLaunch, _ context: CommandContext) -> [String] {
         "-m", "\(launch.memoryMiB)M",
         "-object",
         "memory-backend-file,id=mem,size=\(launch.memoryMiB)M,"
-            + "mem-path=\(escaped(context.memoryPath)),share=on",
+            + "mem-path=\(escaped(context.memoryPath)),share=\(context.isPrivate ? "off" : "on")",
         "-display", "none", "-vga", "none",
         "-rtc", "base=utc,clock=host,driftfix=slew",
         // Written to vmm.log, so that a power-off is known even when no daemon was there to see it.

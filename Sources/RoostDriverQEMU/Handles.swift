@@ -40,3 +40,22 @@ struct Handles: Codable, Sendable, Hashable {
         return nil
     }
 }
+
+extension Machine {
+    /// Writes down what is true of it. Blocks. A full disk must not kill a guest: the process is found
+    /// without the file.
+    func writeHandles() {
+        let handles = Handles(
+            vm: id,
+            process: identity,
+            bootID: HostFacts.bootID,
+            generation: generation,
+            memoryPath: isPrivate ? folder.presentBase ?? folder.basePath : folder.memoryPath
+        )
+        do throws(Fault) {
+            try handles.write(to: folder.handlesPath)
+        } catch {
+            folder.note("handles.json could not be written: \(error.message)")
+        }
+    }
+}

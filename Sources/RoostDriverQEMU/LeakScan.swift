@@ -69,7 +69,8 @@ private func hostTraces(_ settings: QEMUSettings) -> [HostTrace] {
 /// Memory files of the VMs in `known`, and those that no living VMM of this host has.
 private func memoryTraces(_ settings: QEMUSettings, of known: Set<VMID>) -> [HostTrace] {
     let alive = Set(findMachines(stateDirectory: nil).map(\.id))
-    return MachineFolder.memoryFiles(in: settings.memoryDirectory)
+    let directory = settings.memoryDirectory
+    return (MachineFolder.memoryFiles(in: directory) + MachineFolder.baseFiles(in: directory))
         .filter { known.contains($0.id) || !alive.contains($0.id) }
         .map { HostTrace(vm: $0.id, kind: .memoryFile, what: $0.path) }
 }

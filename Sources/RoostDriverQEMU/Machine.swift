@@ -11,6 +11,8 @@ final class Machine: Sendable {
     let identity: ProcessIdentity
     let generation: Int?
     let folder: MachineFolder
+    /// Its memory file is frozen: what it writes are pages of its own.
+    let isPrivate: Bool
     /// How it ended, once it has and is reaped: whoever waits hears it before the clean-up.
     let exit = Latch<VMMExit>()
     /// Set once it is cleaned up after: nothing of it is in the way of its next start.
@@ -25,6 +27,9 @@ final class Machine: Sendable {
         var resets = ResetCount()
         var tasks: [Task<Void, Never>] = []
         var isLetGo = false
+        var isSucceeded = false
+        var ownsFolder = true
+        var controlSocket = MachineFolder.controlSocket
     }
 
     private let process: PidDescriptor
@@ -35,13 +40,15 @@ final class Machine: Sendable {
         process: PidDescriptor,
         identity: ProcessIdentity,
         generation: Int?,
-        folder: MachineFolder
+        folder: MachineFolder,
+        isPrivate: Bool
     ) {
         self.id = id
         self.process = process
         self.identity = identity
         self.generation = generation
         self.folder = folder
+        self.isPrivate = isPrivate
     }
 
     var phase: VMMStatus.Phase { state.withLock(\.phase) }
@@ -53,7 +60,8 @@ final class Machine: Sendable {
             let keepers = await disconnect()
             exit.set(await exitReport(end))
             for keeper in keepers { keeper.cancel() }
-            await folder.clean()
+            // What a successor took over is its own now.
+            if state.withLock(\.ownsFolder) { await folder.clean() }
             ended(self)
             cleaned.set(())
         }
@@ -88,9 +96,13 @@ final class Machine: Sendable {
 
     /// Runs a control command, connecting first where needed.
     @discardableResult
-    func command(_ name: String) async throws(Fault) -> QMPValue {
+    func command(
+        _ name: String,
+        _ arguments: [String: QMPValue] = [:],
+        within time: Duration = .seconds(10)
+    ) async throws(Fault) -> QMPValue {
         do throws(Fault) {
-            return try await control().execute(name)
+            return try await control().execute(name, arguments, within: time)
         } catch {
             throw Fault(
                 error.reason,
@@ -121,7 +133,7 @@ final class Machine: Sendable {
         do throws(Fault) {
             let client = try await QMPClient.open(
                 in: folder.path,
-                name: MachineFolder.controlSocket,
+                name: state.withLock(\.controlSocket),
                 within: time,
                 handler: { [weak self] in self?.take($0) }
             )
@@ -205,6 +217,32 @@ final class Machine: Sendable {
         agent?.closeNow()
         return Array(tasks)
     }
+
+    /// From now on another process goes on for it, with its files: its end cleans nothing.
+    func giveUpFolder() {
+        state.withLock { state in
+            state.ownsFolder = false
+            state.isSucceeded = true
+        }
+    }
+    /// From now on the files are its own, under their usual names.
+    func ownFolder() {
+        state.withLock { state in
+            state.ownsFolder = true
+            state.controlSocket = MachineFolder.controlSocket
+        }
+    }
+    /// Makes it a successor that has not taken over: it listens elsewhere and owns nothing.
+    func waitForFolder() {
+        state.withLock { state in
+            state.ownsFolder = false
+            state.controlSocket = MachineFolder.nextControlSocket
+        }
+    }
+    /// Whether another process has gone on for it.
+    var isSucceeded: Bool { state.withLock(\.isSucceeded) }
+    /// The VMM's pid.
+    var pid: Int32 { identity.pid }
 
     private func exitReport(_ end: ProcessEnd) async -> VMMExit {
         let said = state.withLock(\.saidPowerOff)

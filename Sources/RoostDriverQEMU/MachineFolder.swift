@@ -10,13 +10,32 @@ struct MachineFolder: Sendable {
     static let handlesFile = "handles.json"
     static let memoryPrefix = "roost-"
     static let memorySuffix = ".mem"
+    static let baseSuffix = ".base"
+    /// Where QEMU sends its state while it is saved.
+    static let migrationSocket = "migrate.sock"
+    /// The sockets of a successor until it takes over.
+    static let nextControlSocket = "next-qmp.sock"
+    static let nextAgentSocket = "next-agent.sock"
 
     let path: String
     let memoryPath: String
+    /// A further name of the frozen memory that a machine maps privately, so that it can be saved
+    /// again when the saved machine it came from is gone: beside the memory files, or in `path` when
+    /// that is where the frozen memory's file system is.
+    let basePath: String
+    var diskBasePath: String { "\(path)/memory.base" }
+    /// Likewise for the devices' file that it was started from, for the small memory blocks in it.
+    var devicesBasePath: String { "\(path)/devices.base" }
+    /// What QEMU writes of its devices when a machine on private pages is saved.
+    static let devicesScratch = "devices.new"
+    /// The disk that a successor runs on until it takes over.
+    static let nextDisk = "root.next.qcow2"
 
     init(id: VMID, path: String, memoryDirectory: String) {
         self.path = path
-        memoryPath = "\(memoryDirectory)/\(Self.memoryPrefix)\(id)\(Self.memorySuffix)"
+        let memory = "\(memoryDirectory)/\(Self.memoryPrefix)\(id)"
+        memoryPath = memory + Self.memorySuffix
+        basePath = memory + Self.baseSuffix
     }
 
     /// What the guest's kernel and console said.
@@ -84,9 +103,35 @@ struct MachineFolder: Sendable {
     /// As ``clean()``; blocks.
     func cleanNow() {
         removeMemory()
+        for path in [basePath, diskBasePath, devicesBasePath] { unlink(path) }
+        cleanScratch()
         for name in [Self.controlSocket, Self.agentSocket, Self.handlesFile] {
             unlink("\(path)/\(name)")
         }
+    }
+
+    /// Removes what only a save or a hand-over needs while it goes on. Blocks.
+    func cleanScratch() {
+        let names = [
+            Self.migrationSocket, Self.devicesScratch, Self.nextControlSocket,
+            Self.nextAgentSocket, Self.nextDisk,
+        ]
+        for name in names { unlink("\(path)/\(name)") }
+    }
+
+    /// Gives the frozen memory and devices of a saved machine names of this machine's own; returns
+    /// the memory's. Blocks.
+    func linkBase(memory: String, devices: String) throws(Fault) -> String {
+        try linkAnew(devices, devicesBasePath)
+        for base in [basePath, diskBasePath] {
+            do throws(Fault) {
+                try linkAnew(memory, base)
+                return base
+            } catch  where error.metadata["errno"] == "\(EXDEV)" {
+                continue
+            }
+        }
+        throw systemFault("link", memory, EXDEV)
     }
 
     /// Takes the memory file's name away at once and gives its pages back behind the caller's back:
@@ -126,6 +171,23 @@ struct MachineFolder: Sendable {
         }
     }
 
+    /// The frozen memory that this machine maps, if it maps one.
+    var presentBase: String? {
+        [basePath, diskBasePath].first { access($0, F_OK) == 0 }
+    }
+
+    /// Throws ``Reason/memoryFull`` unless the host has room for a machine that comes to write all of
+    /// its pages. They are nobody's file, so it is the host's memory that counts. Blocks.
+    static func admitPrivate(mebibytes: Int) throws(Fault) {
+        let available = HostFacts.memory().available.bytes
+        guard available >= UInt64(mebibytes) << 20 else {
+            throw Fault(
+                .memoryFull,
+                "\(mebibytes) MiB do not fit: the host has \(available >> 20) MiB left"
+            )
+        }
+    }
+
     /// Bytes that the memory files in `folder` may still come to need.
     private static func promisedMemory(in folder: String) -> UInt64 {
         memoryFiles(in: folder).reduce(0) { sum, file in
@@ -136,11 +198,20 @@ struct MachineFolder: Sendable {
         }
     }
 
-    /// The memory files in `folder`, by VM.
+    /// The memory files in `folder` that VMMs write to, by VM.
     static func memoryFiles(in folder: String) -> [(id: VMID, path: String)] {
+        files(in: folder, suffix: memorySuffix)
+    }
+
+    /// Likewise the frozen ones that VMMs map.
+    static func baseFiles(in folder: String) -> [(id: VMID, path: String)] {
+        files(in: folder, suffix: baseSuffix)
+    }
+
+    private static func files(in folder: String, suffix: String) -> [(id: VMID, path: String)] {
         names(in: folder).compactMap { name in
-            guard name.hasPrefix(memoryPrefix), name.hasSuffix(memorySuffix),
-                let id = VMID(name.dropFirst(memoryPrefix.count).dropLast(memorySuffix.count))
+            guard name.hasPrefix(memoryPrefix), name.hasSuffix(suffix),
+                let id = VMID(name.dropFirst(memoryPrefix.count).dropLast(suffix.count))
             else { return nil }
             return (id, "\(folder)/\(name)")
         }
@@ -159,4 +230,24 @@ func names(in path: String) -> [String] {
         if name != "." && name != ".." { found.append(name) }
     }
     return found.sorted()
+}
+
+/// Gives the file `from` the further name `to`, replacing what has it. A different file system is
+/// metadata `errno`. Blocks.
+func linkAnew(_ from: String, _ to: String) throws(Fault) {
+    if isSameFile(from, to) { return }
+    unlink(to)
+    guard link(from, to) == 0 else {
+        let problem = errno
+        var fault = systemFault("link", to, problem)
+        fault.metadata["errno"] = "\(problem)"
+        throw fault
+    }
+}
+
+/// Whether both names are the same file's.
+func isSameFile(_ left: String, _ right: String) -> Bool {
+    var (one, other) = (stat(), stat())
+    return lstat(left, &one) == 0 && lstat(right, &other) == 0 && one.st_dev == other.st_dev
+        && one.st_ino == other.st_ino
 }

@@ -10,9 +10,10 @@ extension QEMUDriver {
         let found = try? await onItsOwnThread { [settings] () throws(Fault) in
             findMachines(stateDirectory: settings.stateDirectory)
         }
+        let byVM = Dictionary(grouping: found ?? [], by: \.id)
         // Side by side: a VMM that hangs must not keep the others from being listed.
         await withTaskGroup { group in
-            for process in found ?? [] { group.addTask { await self.adopt(process) } }
+            for (_, processes) in byVM { group.addTask { await self.adoptVM(processes) } }
         }
         let alive = Set((found ?? []).map(\.id))
         let vms = "\(settings.stateDirectory)/vms"
@@ -22,9 +23,51 @@ extension QEMUDriver {
         }
     }
 
-    private func adopt(_ found: FoundMachine) async {
+    /// Takes over the processes of one VM. Two are a hand-over that was cut: while the source lives it
+    /// is the machine, for its successor has not run.
+    private func adoptVM(_ processes: [FoundMachine]) async {
+        let waiting = processes.filter { process in
+            processes.contains { $0.identity.pid == process.succeeds }
+        }
+        for process in waiting {
+            try? PidDescriptor(process.identity)?.signal(SIGKILL)
+            await clearHandOver(folder(process.id))
+        }
+        for process in processes where !waiting.contains(process) {
+            let stopped = waiting.contains { $0.succeedsRunning }
+            guard let machine = await adopt(process) else { continue }
+            do throws(Fault) {
+                try await settle(machine, process, wasStoppedToBeSaved: stopped)
+            } catch {
+                machine.folder.note("not settled at adoption: \(error.message)")
+            }
+        }
+    }
+
+    /// Ends what was half made and lets go on what was half handed over.
+    private func settle(
+        _ machine: Machine,
+        _ found: FoundMachine,
+        wasStoppedToBeSaved: Bool
+    ) async throws(Fault) {
+        if wasStoppedToBeSaved, machine.phase == .paused { try await machine.command("cont") }
+        guard found.isIncoming else { return }
+        let status = try await machine.command("query-status")["status"]?.text
+        if status == "running" { return try await mark(machine) }
+        if try await hasRun(machine) { return }
+        // It never ran. As the successor of a dead process it is the machine, if it was loaded; else
+        // it is half of a start, which whoever ordered it repeats.
+        guard found.succeeds != nil, status != "inmigrate" else {
+            machine.folder.note("half made: ended")
+            return try await machine.kill()
+        }
+        if found.succeedsRunning { try await run(machine) } else { try await mark(machine) }
+    }
+
+    private func adopt(_ found: FoundMachine) async -> Machine? {
         let folder = folder(found.id)
         let process = try? await onItsOwnThread { () throws(Fault) in
+            if found.succeeds != nil { try takeOver(folder) }
             // Unreadable is set aside; what it said is known from the process.
             let handles = try? Handles.read(folder.handlesPath)
             let current = Handles(
@@ -32,19 +75,24 @@ extension QEMUDriver {
                 process: found.identity,
                 bootID: HostFacts.bootID,
                 generation: found.generation,
-                memoryPath: folder.memoryPath
+                memoryPath: found.isPrivate
+                    ? folder.presentBase ?? folder.basePath : folder.memoryPath
             )
             if handles != current { try? current.write(to: folder.handlesPath) }
             return PidDescriptor(found.identity)
         }
         // Gone in between: its directory is cleaned like any dead VM's.
-        guard let process = process ?? nil else { return await folder.clean() }
+        guard let process = process ?? nil else {
+            await folder.clean()
+            return nil
+        }
         let machine = Machine(
             id: found.id,
             process: process,
             identity: found.identity,
             generation: found.generation,
-            folder: folder
+            folder: folder,
+            isPrivate: found.isPrivate
         )
         adopt(machine)
         do throws(Fault) {
@@ -54,6 +102,7 @@ extension QEMUDriver {
             // tries again.
             folder.note("not answering at adoption: \(error.message)")
         }
+        return machine
     }
 }
 
@@ -62,6 +111,14 @@ struct FoundMachine: Sendable, Hashable {
     var id: VMID
     var identity: ProcessIdentity
     var generation: Int?
+    /// Its memory file is mapped copy-on-write.
+    var isPrivate: Bool
+    /// It was started to succeed the process with this pid.
+    var succeeds: Int32?
+    /// That process ran before it was stopped to be saved.
+    var succeedsRunning: Bool
+    /// It was started to load a saved state.
+    var isIncoming: Bool
     /// Its working directory is this state directory's `vms/<id>`.
     var directory: String
 }
@@ -81,14 +138,33 @@ func findMachines(stateDirectory: String?) -> [FoundMachine] {
             )
             guard here else { return nil }
         }
-        let generation = facts.environment.first { $0.hasPrefix("ROOST_GENERATION=") }
         return FoundMachine(
             id: id,
             identity: facts.identity,
-            generation: generation.flatMap { Int($0.dropFirst("ROOST_GENERATION=".count)) },
+            generation: facts.mark(ProcessMark.generation),
+            isPrivate: facts.arguments.contains { $0.hasSuffix(",share=off") },
+            succeeds: facts.mark(ProcessMark.successor).map { Int32(clamping: $0) },
+            succeedsRunning: facts.mark(ProcessMark.successorRuns) == 1,
+            isIncoming: facts.arguments.contains("-incoming"),
             directory: facts.workingDirectory
         )
     }.sorted { ($0.id, $0.identity.pid) < ($1.id, $1.identity.pid) }
+}
+
+/// Marks in the environment of a VMM.
+enum ProcessMark {
+    static let generation = "ROOST_GENERATION="
+    /// The pid that it is to succeed.
+    static let successor = "ROOST_SUCCEEDS="
+    /// 1 when that one ran before it was stopped.
+    static let successorRuns = "ROOST_SUCCEEDS_RUNNING="
+}
+
+extension ProcessFacts {
+    /// The number after `mark` in the environment.
+    fileprivate func mark(_ mark: String) -> Int? {
+        environment.first { $0.hasPrefix(mark) }.flatMap { Int($0.dropFirst(mark.count)) }
+    }
 }
 
 private func isSameDirectory(_ left: String, _ right: String) -> Bool {

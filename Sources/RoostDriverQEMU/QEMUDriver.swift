@@ -31,14 +31,15 @@ package struct QEMUSettings: Sendable {
 /// QEMU, one process a VM. The README has the picture.
 package final class QEMUDriver: Driver {
     package let name = "qemu"
-    package let capabilities: Capabilities = [.pause, .guestAgent, .reset]
+    package let capabilities: Capabilities = [.pause, .guestAgent, .reset, .fork]
 
     let settings: QEMUSettings
     let probe: AccelerationProbe
+    let seals = Seals()
 
     private struct State {
         var machines: [VMID: Machine] = [:]
-        var starting: Set<VMID> = []
+        var claimed: Set<VMID> = []
         var search: Task<Void, Never>?
     }
 
@@ -61,18 +62,27 @@ package final class QEMUDriver: Driver {
     }
 
     package func start(_ launch: VMLaunch) async throws(Fault) {
-        if let machine = await machine(launch.id) {
-            if machine.identity.isAlive { return }
+        guard try await begin(launch.id) else { return }
+        defer { release(launch.id) }
+        try await startMachine(launch)
+    }
+
+    /// Claims a VM for a start; `false` when it runs already.
+    func begin(_ id: VMID) async throws(Fault) -> Bool {
+        if let machine = await machine(id) {
+            if machine.identity.isAlive { return false }
             // It has just died: its files are cleared away before new ones are made.
             _ = await machine.cleaned.wait()
         }
-        let isFirst = state.withLock { $0.starting.insert(launch.id).inserted }
-        guard isFirst else {
-            throw Fault(.storeConflict, "VM \(launch.id.short) is being started already")
+        guard claim(id) else {
+            throw Fault(.storeConflict, "VM \(id.short) is being started already")
         }
-        defer { state.withLock { _ = $0.starting.remove(launch.id) } }
-        try await startMachine(launch)
+        return true
     }
+
+    /// Takes a VM for one start or save; `false` when another has it.
+    func claim(_ id: VMID) -> Bool { state.withLock { $0.claimed.insert(id).inserted } }
+    func release(_ id: VMID) { state.withLock { _ = $0.claimed.remove(id) } }
 
     package func inspect(_ id: VMID) async throws(Fault) -> VMMStatus? {
         guard let machine = await machine(id) else { return nil }
@@ -98,9 +108,12 @@ package final class QEMUDriver: Driver {
 
     /// As the contract says. A cancelled caller gets ``VMMExit/Cause/unknown`` at once.
     package func waitForExit(_ id: VMID) async -> VMMExit {
-        if let machine = await machine(id) {
-            if let exit = await machine.exit.wait() { return exit }
-            return VMMExit(cause: .unknown, lastWords: "")
+        while let machine = await machine(id) {
+            guard let exit = await machine.exit.wait() else {
+                return VMMExit(cause: .unknown, lastWords: "")
+            }
+            // Its successor is the VMM now, unless that has ended too.
+            if !machine.isSucceeded { return exit }
         }
         return await folder(id).exitReport()
     }
@@ -146,7 +159,7 @@ package final class QEMUDriver: Driver {
         return state.withLock { $0.machines[id] }
     }
 
-    private func existing(_ id: VMID) async throws(Fault) -> Machine {
+    func existing(_ id: VMID) async throws(Fault) -> Machine {
         if let machine = await machine(id) { return machine }
         throw Fault(
             .wrongState,
@@ -170,7 +183,17 @@ package final class QEMUDriver: Driver {
 
     /// Registers and watches a VMM.
     func adopt(_ machine: Machine) {
+        register(machine)
+        watch(machine)
+    }
+
+    /// Makes it the VM's VMM.
+    func register(_ machine: Machine) {
         state.withLock { $0.machines[machine.id] = machine }
+    }
+
+    /// Notices its end.
+    func watch(_ machine: Machine) {
         machine.watch { [weak self] ended in
             self?.state.withLock { state in
                 if state.machines[ended.id] === ended { state.machines[ended.id] = nil }

@@ -15,6 +15,10 @@ package struct SimulatedDriver: Driver {
         case kill
         case pause
         case resume
+        case save
+        /// The second half of a save.
+        case seal
+        case discard
     }
 
     /// How long a call takes; asked once for each half of it.
@@ -23,12 +27,12 @@ package struct SimulatedDriver: Driver {
     package typealias Failing = @Sendable (Call) -> Fault?
 
     package let name = "simulated"
-    package let capabilities: Capabilities = [.pause, .reset]
-    private let host: SimulatedHypervisor
+    package let capabilities: Capabilities = [.pause, .reset, .fork]
+    let host: SimulatedHypervisor
     private let clock: any Clock<Duration>
-    private let latency: Latency
-    private let failing: Failing
-    private let token: Int
+    let latency: Latency
+    let failing: Failing
+    let token: Int
 
     /// A driver of a daemon that has just started, on a host that may have machines already.
     package init(
@@ -126,16 +130,16 @@ package struct SimulatedDriver: Driver {
         throw Fault(.unsupported, "simulated VMs have no guest", metadata: ["vm": "\(id)"])
     }
 
-    private func enter(_ call: Call) async throws(Fault) {
+    func enter(_ call: Call) async throws(Fault) {
         await pause(latency(call))
         if let fault = failing(call) { throw fault }
     }
 
-    private func gone(_ id: VMID) -> Fault {
+    func gone(_ id: VMID) -> Fault {
         Fault(.vmmFailed, "VM \(id.short) has no VMM", metadata: ["vm": "\(id)"])
     }
 
-    private func pause(_ duration: Duration) async {
+    func pause(_ duration: Duration) async {
         guard duration > .zero else { return }
         // Cancelled: what was begun is done all the same, only sooner.
         try? await clock.sleep(for: duration)

@@ -9,11 +9,11 @@ import Synchronization
 package final class SimulatedHypervisor: Sendable {
     /// One simulated VMM.
     package struct Machine: Sendable, Hashable {
-        package let pid: Int32
+        package internal(set) var pid: Int32
         package let launch: VMLaunch
         package internal(set) var isPaused: Bool
         /// The driver that started it.
-        let parent: Int
+        var parent: Int
     }
 
     /// Decides how a machine behaves, at each start.
@@ -37,11 +37,21 @@ package final class SimulatedHypervisor: Sendable {
         var exits: [Int32: VMMExit.Cause] = [:]
         /// The pid that a VM had last.
         var latest: [VMID: Machine] = [:]
+        /// Which process went on for another.
+        var successors: [Int32: Int32] = [:]
         var nextTicket = 0
         var waiters: [Int: Waiter] = [:]
+
+        /// The process that is `pid`'s machine now.
+        func current(_ pid: Int32) -> Int32 {
+            var pid = pid
+            while let next = successors[pid] { pid = next }
+            return pid
+        }
     }
 
     private let state = Mutex(State())
+    let saves = Mutex(SimulatedSaves())
     let behaving: Behaving
     private let later: Later
     private let console: Console
@@ -64,6 +74,7 @@ package final class SimulatedHypervisor: Sendable {
     /// Ends the machine `pid`; fine when it has ended. Everybody who waits for it goes on.
     package func end(_ pid: Int32, _ cause: VMMExit.Cause) {
         let waiters = state.withLock { state -> [Waiter] in
+            let pid = state.current(pid)
             guard let index = state.machines.firstIndex(where: { $0.pid == pid }) else { return [] }
             state.machines.remove(at: index)
             state.behaviours[pid] = nil
@@ -114,6 +125,33 @@ package final class SimulatedHypervisor: Sendable {
         return machine
     }
 
+    /// Lets another process go on for the machine `pid`, in one step; whoever waits for that waits for
+    /// the new one. Returns whether there was such a machine.
+    func succeed(_ pid: Int32, by driver: Int, isPaused: Bool) -> Bool {
+        let next = state.withLock { state -> Int32? in
+            guard let index = state.machines.firstIndex(where: { $0.pid == pid }) else {
+                return nil
+            }
+            let next = state.nextPid
+            state.nextPid += 1
+            var machine = state.machines.remove(at: index)
+            machine.pid = next
+            machine.parent = driver
+            machine.isPaused = isPaused
+            state.machines.append(machine)
+            state.behaviours[next] = state.behaviours.removeValue(forKey: pid)
+            state.successors[pid] = next
+            state.latest[machine.launch.id] = machine
+            for (ticket, waiter) in state.waiters where waiter.pid == pid {
+                state.waiters[ticket] = Waiter(pid: next, continuation: waiter.continuation)
+            }
+            return next
+        }
+        guard let next else { return false }
+        saves.withLock { $0.memories[next] = $0.memories.removeValue(forKey: pid) }
+        return true
+    }
+
     func pressPowerButton(of id: VMID) {
         let pressed = state.withLock { state -> (Machine, Duration)? in
             guard let machine = state.machines.last(where: { $0.launch.id == id }),
@@ -141,11 +179,12 @@ package final class SimulatedHypervisor: Sendable {
         guard let machine = state.withLock({ $0.latest[id] }) else {
             return VMMExit(cause: .unknown, lastWords: "")
         }
-        let wasRunning = state.withLock { $0.exits[machine.pid] == nil }
+        let wasRunning = state.withLock { $0.exits[$0.current(machine.pid)] == nil }
         await wait(for: machine.pid)
-        guard let cause = state.withLock({ $0.exits[machine.pid] }) else {
-            return VMMExit(cause: .unknown, lastWords: "")
+        let end = state.withLock { state in
+            state.exits[state.current(machine.pid)]
         }
+        guard let cause = end else { return VMMExit(cause: .unknown, lastWords: "") }
         // A daemon that found the machine running hears its guest power off, but is not its parent.
         let knows = machine.parent == driver || (wasRunning && cause == .guestPoweredOff)
         return VMMExit(cause: knows ? cause : .unknown, lastWords: "")
@@ -153,7 +192,8 @@ package final class SimulatedHypervisor: Sendable {
 
     private func powerOff(_ machine: Machine) {
         let isUp = state.withLock { state in
-            state.machines.contains { $0.pid == machine.pid && !$0.isPaused }
+            let pid = state.current(machine.pid)
+            return state.machines.contains { $0.pid == pid && !$0.isPaused }
         }
         guard isUp else { return }
         console(machine.launch.id, "simulated machine \(machine.launch.name) powers off")
@@ -173,6 +213,7 @@ package final class SimulatedHypervisor: Sendable {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
+                    let pid = state.current(pid)
                     if state.exits[pid] != nil || Task.isCancelled { return true }
                     state.waiters[ticket] = Waiter(pid: pid, continuation: continuation)
                     return false

@@ -22,6 +22,19 @@ package struct DiskTool: Sendable {
         ])
     }
 
+    /// Makes a qcow2 overlay at `path` over a qcow2 disk that need not be opened for it: one in use, or
+    /// named relative to `path`'s directory.
+    func makeUncheckedOverlay(
+        _ path: String,
+        over backing: String,
+        bytes: UInt64
+    ) async throws(Fault) {
+        try await run([
+            "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing, "--", path,
+            "\(bytes)",
+        ])
+    }
+
     /// Grows the qcow2 disk at `path`; one that is as large already is left as it is.
     package func grow(_ path: String, toGiB gibibytes: Int) async throws(Fault) {
         let result = try await run(["info", "-f", "qcow2", "--output=json", "--", path])

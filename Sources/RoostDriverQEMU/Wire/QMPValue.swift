@@ -18,6 +18,10 @@ package enum QMPValue: Sendable, Hashable {
 
     /// The text of a string.
     package var text: String? { if case .string(let text) = self { text } else { nil } }
+    /// The value of an integer.
+    package var number: Int64? { if case .int(let number) = self { number } else { nil } }
+    /// The elements of an array.
+    package var elements: [QMPValue]? { if case .array(let all) = self { all } else { nil } }
     /// The truth of a boolean.
     package var truth: Bool? { if case .bool(let truth) = self { truth } else { nil } }
 }

@@ -1,0 +1,207 @@
+internal import Glibc
+internal import RoostDriver
+internal import RoostLinux
+internal import RoostModel
+
+/// What one machine that stands still is saved with. Each call may be undone by removing the files
+/// it made.
+struct Capture: Sendable {
+    let machine: Machine
+    /// Long enough for a machine whose every page is written out.
+    private static let patience = Duration.seconds(120)
+
+    private var folder: MachineFolder { machine.folder }
+
+    /// Writes the devices to the new file `path`; for a machine on private pages with those too, if
+    /// `withPages`. Returns the pages that are private and not in it.
+    func writeDevices(to path: String, withPages: Bool) async throws(Fault) -> PrivatePages? {
+        guard machine.isPrivate, let base = folder.presentBase else {
+            try await migrate(to: path)
+            return nil
+        }
+        let pid = machine.pid
+        let pages: PrivatePages
+        do throws(Fault) {
+            pages = try await onItsOwnThread { () throws(Fault) in
+                try PrivatePages(of: pid, mapping: base)
+            }
+        } catch {
+            // Then QEMU itself writes every page that is not zero: slower, and as right.
+            folder.note("private pages cannot be told apart: \(error.message)")
+            try await migrate(to: path)
+            return nil
+        }
+        try await machine.command(
+            "xen-save-devices-state",
+            ["filename": .string(MachineFolder.devicesScratch), "live": .bool(true)]
+        )
+        let folder = folder
+        try await onItsOwnThread { () throws(Fault) in
+            let scratch = "\(folder.path)/\(MachineFolder.devicesScratch)"
+            defer { unlink(scratch) }
+            let (before, now) = (folder.devicesBasePath, scratch)
+            let stream = try MigrationStream(try bytes(of: before))
+            let devices = try MigrationStream.devices(in: try bytes(of: now))
+            let file = try PageFile.create(path)
+            var writer = Writer(file: file, path: path)
+            try writer.append(Array(stream.memory))
+            if withPages, !pages.offsets.isEmpty {
+                try writer.append(stream.partHeader)
+                var isFirst = true
+                try pages.forEach { offset, page throws(Fault) in
+                    try writer.append(MigrationStream.pageHeader(at: offset, isFirst: isFirst))
+                    try writer.append(page)
+                    isFirst = false
+                }
+                try writer.append(stream.partFooter)
+            }
+            try writer.append(devices)
+            try writer.flush()
+        }
+        return withPages ? nil : pages
+    }
+
+    /// Lets QEMU write its state to `path`: without the memory when that is a shared file.
+    private func migrate(to path: String) async throws(Fault) {
+        try await machine.command("migrate-set-capabilities", ignoreSharedMemory)
+        try await machine.command(
+            "migrate-set-parameters",
+            ["max-bandwidth": .int(100 << 30)]
+        )
+        let folder = folder
+        let (listener, file) = try await onItsOwnThread { () throws(Fault) in
+            (
+                try UnixSocket.listen(in: folder.path, name: MachineFolder.migrationSocket),
+                try PageFile.create(path)
+            )
+        }
+        defer { unlink("\(folder.path)/\(MachineFolder.migrationSocket)") }
+        let deadline = ContinuousClock.now + Self.patience
+        let result: Result<Void, Fault>
+        async let received: Result<Void, Fault> = receive(listener, into: file, path)
+        do throws(Fault) {
+            try await machine.command(
+                "migrate",
+                ["uri": .string("unix:\(MachineFolder.migrationSocket)")]
+            )
+            result = .success(())
+        } catch {
+            // Wakes the receiver: nobody will connect any more.
+            shutdown(listener.number, Int32(SHUT_RDWR))
+            result = .failure(error)
+        }
+        let came = await received
+        try result.get()
+        try came.get()
+        while true {
+            let answer = try await machine.command("query-migrate")
+            switch answer["status"]?.text {
+            case "completed": return
+            case "failed", "cancelled":
+                let words = answer["error-desc"]?.text ?? "no reason given"
+                throw Fault(.vmmFailed, "QEMU could not save: \(shown(words))")
+            default: break
+            }
+            guard await Reactor.shared.sleep(until: .now + .milliseconds(1)) == .timedOut,
+                ContinuousClock.now < deadline
+            else { throw Fault(.deadline, "QEMU did not save VM \(machine.id.short) in time") }
+        }
+    }
+
+    private func receive(
+        _ listener: Descriptor,
+        into file: Descriptor,
+        _ path: String
+    ) async -> Result<Void, Fault> {
+        let limit = Int32(Self.patience.components.seconds) * 1000
+        do throws(Fault) {
+            try await onItsOwnThread { () throws(Fault) in
+                let stream = try accepted(listener, path, limit)
+                let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+                defer { room.deallocate() }
+                var offset: UInt64 = 0
+                while true {
+                    try awaitReadable(stream, path, limit)
+                    let count = read(stream.number, room.baseAddress, room.count)
+                    if count < 0, errno == EINTR { continue }
+                    guard count >= 0 else { throw systemFault("read", path, errno) }
+                    if count == 0 { return }
+                    let piece = UnsafeRawBufferPointer(rebasing: room[..<count])
+                    try PageFile.write(piece, to: file, at: offset, path)
+                    offset += UInt64(count)
+                }
+            }
+            return .success(())
+        } catch {
+            return .failure(error)
+        }
+    }
+}
+
+/// The capability that leaves shared memory out of a saved state.
+let ignoreSharedMemory: [String: QMPValue] = [
+    "capabilities": .array([
+        .object(["capability": .string("x-ignore-shared"), "state": .bool(true)])
+    ])
+]
+
+private func accepted(
+    _ listener: Descriptor,
+    _ path: String,
+    _ milliseconds: Int32
+) throws(Fault) -> Descriptor {
+    try awaitReadable(listener, path, milliseconds)
+    let number = accept(listener.number, nil, nil)
+    guard number >= 0 else { throw systemFault("accept for", path, errno) }
+    return Descriptor(number)
+}
+
+private func awaitReadable(
+    _ file: Descriptor,
+    _ path: String,
+    _ milliseconds: Int32
+) throws(Fault) {
+    var poller = pollfd(fd: file.number, events: Int16(POLLIN), revents: 0)
+    while true {
+        let count = poll(&poller, 1, milliseconds)
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { throw Fault(.deadline, "QEMU wrote nothing for '\(path)' in time") }
+        return
+    }
+}
+
+/// A saved devices' file, whole. Blocks.
+private func bytes(of path: String) throws(Fault) -> [UInt8] {
+    guard let bytes = try DurableFile.read(path, limit: 1 << 30) else {
+        throw systemFault("read", path, ENOENT)
+    }
+    return bytes
+}
+
+/// Appends to a file through a buffer.
+private struct Writer {
+    let file: Descriptor
+    let path: String
+    var buffer: [UInt8] = []
+    var offset: UInt64 = 0
+
+    mutating func append(_ bytes: [UInt8]) throws(Fault) {
+        buffer += bytes
+        if buffer.count > 1 << 20 { try flush() }
+    }
+
+    mutating func append(_ bytes: UnsafeRawBufferPointer) throws(Fault) {
+        buffer.append(contentsOf: bytes)
+        if buffer.count > 1 << 20 { try flush() }
+    }
+
+    mutating func flush() throws(Fault) {
+        let written = offset
+        let result: Result<Void, Fault> = buffer.withUnsafeBytes { bytes in
+            Result { () throws(Fault) in try PageFile.write(bytes, to: file, at: written, path) }
+        }
+        try result.get()
+        offset += UInt64(buffer.count)
+        buffer.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,243 @@
+internal import Glibc
+package import RoostDriver
+internal import RoostLinux
+package import RoostModel
+
+extension QEMUDriver: Forking {
+    package func save(
+        _ launch: VMLaunch,
+        _ order: SaveOrder
+    ) async throws(Fault) -> SavedMachine {
+        if let done = try await savedMachine(in: order.folder) {
+            guard done.vm == launch.id, done.order == order else {
+                throw Fault(
+                    .inUse,
+                    "'\(order.folder)' holds another saved machine",
+                    metadata: ["path": order.folder, "users": done.vm.description]
+                )
+            }
+            try await endSaved(launch.id, order)
+            return done
+        }
+        let machine = try await existing(launch.id)
+        guard claim(launch.id) else {
+            throw Fault(.storeConflict, "VM \(launch.id.short) is being started or saved already")
+        }
+        defer { release(launch.id) }
+        let folder = SavedFolder(path: order.folder)
+        let memoryDirectory = settings.memoryDirectory
+        try await onItsOwnThread { () throws(Fault) in
+            try admit(machine.folder, order)
+            try folder.remove(memoryDirectory: memoryDirectory)
+            try makeDirectory(order.folder)
+        }
+        let saved: SavedMachine
+        do throws(Fault) {
+            if order.afterwards == .goesOn {
+                saved = try await saveAndGoOn(machine, launch, order)
+            } else {
+                saved = try await saveStanding(machine, order)
+            }
+        } catch {
+            // What was wrong matters more than what cannot be removed, which the next save removes.
+            try? await discard(savedIn: order.folder)
+            throw error
+        }
+        if order.afterwards != .goesOn { try await endSaved(launch.id, order) }
+        return saved
+    }
+
+    package func savedMachine(in folder: String) async throws(Fault) -> SavedMachine? {
+        try await onItsOwnThread { () throws(Fault) in try SavedFolder(path: folder).read() }
+    }
+
+    package func verify(_ saved: SavedMachine) async throws(Fault) {
+        let seals = seals
+        try await onItsOwnThread { () throws(Fault) in
+            for role in SavedMachine.Part.Role.allCases where saved.part(role) == nil {
+                throw Fault(
+                    .savedStateDamaged,
+                    "the saved machine has no part '\(role.rawValue)'",
+                    metadata: ["path": saved.order.folder, "part": role.rawValue]
+                )
+            }
+            for part in saved.parts { try seals.check(part, vm: saved.vm.description) }
+        }
+    }
+
+    package func discard(savedIn folder: String) async throws(Fault) {
+        let memoryDirectory = settings.memoryDirectory
+        try await onItsOwnThread { () throws(Fault) in
+            try SavedFolder(path: folder).remove(memoryDirectory: memoryDirectory)
+        }
+    }
+
+    /// The last step of a save that ends its machine: from the manifest on the saved one is the
+    /// machine, and the process is in its way.
+    private func endSaved(_ id: VMID, _ order: SaveOrder) async throws(Fault) {
+        guard order.afterwards != .goesOn else { return }
+        try await kill(id)
+        guard order.afterwards == .ends else { return }
+        let disk = "\(folder(id).path)/root.qcow2"
+        try await onItsOwnThread { () throws(Fault) in
+            guard isSameFile(disk, SavedFolder(path: order.folder).diskPath) else { return }
+            unlink(disk)
+        }
+    }
+
+    /// Stops the machine and saves it; on a throw it goes on as before.
+    private func saveStanding(
+        _ machine: Machine,
+        _ order: SaveOrder
+    ) async throws(Fault) -> SavedMachine {
+        let wasRunning = machine.phase == .running
+        let shape = try await shape(of: machine)
+        do throws(Fault) {
+            if wasRunning { try await machine.command("stop") }
+            let folder = SavedFolder(path: order.folder)
+            let pages = try await Capture(machine: machine)
+                .writeDevices(to: folder.devicesPath, withPages: order.memory == .onHost)
+            let disk = "\(machine.folder.path)/root.qcow2"
+            return try await seal(
+                machine,
+                order,
+                shape,
+                memory: machine.memorySource,
+                disk: disk,
+                pages: pages
+            )
+        } catch {
+            await goOn(machine, if: wasRunning)
+            throw error
+        }
+    }
+
+    /// Lets a machine that could not be saved run again.
+    func goOn(_ machine: Machine, if wasRunning: Bool) async {
+        guard wasRunning else { return }
+        do throws(Fault) {
+            try await machine.command("cont")
+        } catch {
+            // It has died; its watcher says so.
+            machine.folder.note("could not go on after a failed save: \(error.message)")
+        }
+    }
+
+    /// Brings memory and disk into the folder, digests everything and writes the manifest.
+    func seal(
+        _ machine: Machine,
+        _ order: SaveOrder,
+        _ shape: MachineShape,
+        memory source: String,
+        disk: String,
+        pages: PrivatePages?
+    ) async throws(Fault) -> SavedMachine {
+        let (seals, directory, id) = (seals, settings.memoryDirectory, machine.id)
+        return try await onItsOwnThread { () throws(Fault) in
+            let folder = SavedFolder(path: order.folder)
+            var memory = folder.diskMemoryPath
+            switch order.memory {
+            case .onHost:
+                memory = try linkHostMemory(source, folder, directory)
+            case .onDisk:
+                let copy = try PageFile.copy(source, to: memory)
+                try pages?.forEach { offset, page throws(Fault) in
+                    try PageFile.write(page, to: copy, at: offset, memory)
+                }
+                guard fsync(copy.number) == 0 else { throw systemFault("sync", memory, errno) }
+            }
+            var rootDisk = disk
+            if order.afterwards != .endsInPlace {
+                try linkAnew(disk, folder.diskPath)
+                // The disk names the layers below it relatively, so they lie beside it here too.
+                let from = DurableFile.directory(of: disk)
+                for name in names(in: from) where isLayer(name) {
+                    try linkAnew("\(from)/\(name)", "\(order.folder)/\(name)")
+                }
+                rootDisk = folder.diskPath
+            }
+            for path in [folder.devicesPath, rootDisk] { try syncFile(path) }
+            let saved = SavedMachine(
+                vm: id,
+                order: order,
+                shape: shape,
+                parts: [
+                    try seals.part(.memory, memory),
+                    try seals.part(.devices, folder.devicesPath),
+                    try seals.part(.rootDisk, rootDisk),
+                ]
+            )
+            try folder.finish(saved)
+            return saved
+        }
+    }
+
+    /// What shaped a running machine: asked of the process itself, which may be older than the
+    /// installed QEMU and than its VM's present spec.
+    func shape(of machine: Machine) async throws(Fault) -> MachineShape {
+        let version = try await machine.command("query-version")
+        let (seals, pid) = (seals, machine.pid)
+        return try await onItsOwnThread { () throws(Fault) in
+            guard let facts = ProcessTable.facts(pid) else {
+                throw Fault(.vmmFailed, "process \(pid) of VM \(machine.id.short) is gone")
+            }
+            return try readShape(Array(facts.arguments.dropFirst()), versionText(version), seals)
+        }
+    }
+}
+
+extension Machine {
+    /// The file that holds its memory, but for pages of its own.
+    var memorySource: String {
+        isPrivate ? folder.presentBase ?? folder.basePath : folder.memoryPath
+    }
+}
+
+/// The shape of a QEMU with these arguments, reading the kernel that they name. Blocks.
+func readShape(
+    _ arguments: [String],
+    _ version: String,
+    _ seals: Seals
+) throws(Fault) -> MachineShape {
+    machineShape(
+        arguments: arguments,
+        vmm: version,
+        kernel: try seals.digest(value(of: "-kernel", in: arguments) ?? ""),
+        initramfs: try seals.digest(value(of: "-initrd", in: arguments) ?? "")
+    )
+}
+
+/// Throws ``Reason/diskFull`` when memory on disk would not fit. Blocks.
+private func admit(_ folder: MachineFolder, _ order: SaveOrder) throws(Fault) {
+    guard order.memory == .onDisk else { return }
+    var needed: UInt64 = 64 << 20
+    for path in [folder.memoryPath, folder.basePath, folder.diskBasePath]
+    where access(path, F_OK) == 0 {
+        needed += try PageFile.allocated(path)
+    }
+    let free = try HostFacts.free(folder.path).bytes
+    guard free >= needed else {
+        throw Fault(
+            .diskFull,
+            "saving takes up to \(needed >> 20) MiB, '\(folder.path)' has \(free >> 20) MiB left",
+            metadata: ["path": folder.path]
+        )
+    }
+}
+
+/// Gives memory that stays on the host a name of the saved machine's own; in the folder, when the
+/// memory lies on a disk already. Blocks.
+private func linkHostMemory(
+    _ source: String,
+    _ folder: SavedFolder,
+    _ directory: String
+) throws(Fault) -> String {
+    let memory = try folder.chooseHostMemory(in: directory)
+    do throws(Fault) {
+        try linkAnew(source, memory)
+        return memory
+    } catch  where error.metadata["errno"] == "\(EXDEV)" {
+        try linkAnew(source, folder.diskMemoryPath)
+        return folder.diskMemoryPath
+    }
+}
