@@ -1,5 +1,6 @@
 import GRPCCore
 import RoostAPI
+import RoostModel
 import Synchronization
 
 /// Who is being served: what a restart would cut off, and whether anybody has asked for anything.

@@ -52,7 +52,7 @@ def names(desk):
     """From the daemon, of the right project, and of the trash where that is asked."""
     for name in ("tab-one", "tab-two"):
         desk.rpcs([("CreateVM", {"name": name, "spec": {"cpu": {"cores": 1},
-                                                         "memory": {"sizeMib": 64}}})])
+                                                         "memory": {"sizeMib": 128}}})])
     try:
         claim(tab(desk, "stop", "tab-") == {"tab-one", "tab-two"}, tab(desk, "stop", "tab-"))
         claim(tab(desk, "get", "tab-t") == {"tab-two"})

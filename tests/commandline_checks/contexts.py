@@ -12,7 +12,7 @@ BARE = {"ROOST_SOCKET": None}
 def over_tcp(desk):
     """A daemon on loopback is spoken with as one on a socket is."""
     desk.ok("context", "create", "try", "--endpoint", f"http://127.0.0.1:{desk.port}", env=BARE)
-    made = desk("run", "--context", "try", "--name", "far", "-m", "64", "-d", env=BARE)
+    made = desk("run", "--context", "try", "--name", "far", "-m", "128", "-d", env=BARE)
     claim(made.code == 0 and made.out == "far\n", made)
     desk.ok("context", "use", "try", env=BARE)
     claim(desk.ok("ls", "-q", env=BARE) == "far\n")

@@ -33,7 +33,11 @@ class Desk:
                  "--socket", self.socket],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(),
             )
-        until(lambda: self("daemon", "status").code == 0, 20, "the daemon to answer")
+        try:
+            until(lambda: self("daemon", "status").code == 0, 20, "the daemon to answer")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -123,4 +127,4 @@ class Desk:
             and f"HOME={self.home}".encode() in read(f"/proc/{pid}/environ").split(b"\0")
         ]
         claim(not others, others)
-        claim(not os.path.exists(f"{self.home}/.local"), "a state directory was made")
+        claim(not os.path.exists(f"{self.home}/.local/share/roost"), "a state directory was made")

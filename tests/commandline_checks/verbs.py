@@ -5,7 +5,7 @@ import subprocess
 
 from harness import claim, until
 
-SPEC = {"cpu": {"cores": 1}, "memory": {"sizeMib": 64}}
+SPEC = {"cpu": {"cores": 1}, "memory": {"sizeMib": 128}}
 
 
 def prepare(desk):

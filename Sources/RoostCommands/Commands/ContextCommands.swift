@@ -77,9 +77,9 @@ struct ContextList: RoostCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let effective = try connection.effectiveContext(invocation.environment)
+        let effective = try connection.flags.effectiveContext(invocation.environment)
         let contexts = try ContextFile(environment: invocation.environment).read()
-        let local = ContextRow.local(connection, effective, invocation)
+        let local = ContextRow.local(connection.flags, effective, invocation)
         let others = contexts.all.map { context in
             let isCurrent = context == effective.context
             return ContextRow(
@@ -117,7 +117,7 @@ struct ContextUse: RoostCommand {
         let name = name
         try await ContextFile(environment: invocation.environment)
             .change { contexts throws(Fault) in try contexts.use(name) }
-        let effective = try connection.effectiveContext(invocation.environment)
+        let effective = try connection.flags.effectiveContext(invocation.environment)
         if (effective.context?.name ?? Contexts.localName) != name {
             let now = effective.context?.name ?? "this host's own daemon"
             invocation.talk("note: here \(effective.reason) is stronger and means \(now)")
@@ -147,11 +147,11 @@ struct ContextShow: RoostCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let effective = try connection.effectiveContext(invocation.environment)
+        let effective = try connection.flags.effectiveContext(invocation.environment)
         let row: ContextRow
         let wanted = name ?? effective.context?.name ?? Contexts.localName
         if wanted == Contexts.localName {
-            row = .local(connection, effective, invocation)
+            row = .local(connection.flags, effective, invocation)
         } else {
             let file = ContextFile(environment: invocation.environment)
             let context = try file.read().named(wanted)
@@ -200,13 +200,13 @@ struct ContextRemove: RoostCommand {
 extension ContextRow {
     /// The row of this host's own daemon.
     fileprivate static func local(
-        _ connection: ConnectionOptions,
+        _ flags: DaemonFlags,
         _ effective: EffectiveContext,
         _ invocation: Invocation
     ) -> ContextRow {
-        var local = connection
+        var local = flags
         local.context = Contexts.localName
-        if connection.socket != nil || connection.stateDir != nil { local.context = nil }
+        if flags.socket != nil || flags.stateDir != nil { local.context = nil }
         // Without a home directory there is no such daemon, and nothing to show of it.
         let endpoint = try? local.target(invocation.environment).endpoint
         let isCurrent = effective.context == nil

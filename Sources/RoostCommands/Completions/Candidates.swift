@@ -39,21 +39,21 @@ enum Candidates: Sendable {
         prefix: String,
         environment: [String: String]
     ) async -> [String] {
-        let found = try? await found(ConnectionOptions(reading: words), environment)
+        let found = try? await found(DaemonFlags(reading: words), environment)
         return Set(found ?? []).filter { $0.hasPrefix(prefix) && !$0.isEmpty }.sorted()
     }
 
     private func found(
-        _ connection: ConnectionOptions,
+        _ flags: DaemonFlags,
         _ environment: [String: String]
     ) async throws -> [String] {
         if case .contexts = self {
             let contexts = try ContextFile(environment: environment).read()
             return [Contexts.localName] + contexts.all.map(\.name)
         }
-        let endpoint = try connection.target(environment).endpoint
+        let endpoint = try flags.target(environment).endpoint
         guard endpoint.answers() else { return [] }
-        let project = connection.project ?? ""
+        let project = flags.project ?? ""
         return try await withThrowingTaskGroup(of: [String].self) { group in
             group.addTask {
                 try await Daemon.connected(to: endpoint) { daemon in
@@ -99,11 +99,11 @@ enum Candidates: Sendable {
     }
 }
 
-extension ConnectionOptions {
+extension DaemonFlags {
     /// The flags that stand among `words`, which may be half written.
-    fileprivate init(reading words: [String]) throws {
-        self = try ConnectionOptions.parse([])
-        let flags: [(String, WritableKeyPath<ConnectionOptions, String?>)] = [
+    fileprivate init(reading words: [String]) {
+        self.init()
+        let flags: [(String, WritableKeyPath<DaemonFlags, String?>)] = [
             ("--context", \.context), ("--socket", \.socket), ("--state-dir", \.stateDir),
             ("--project", \.project),
         ]

@@ -61,7 +61,22 @@ struct EffectiveContext: Sendable, Equatable {
     var reason: String
 }
 
+/// The flags that say which daemon is meant.
+struct DaemonFlags: Sendable, Equatable {
+    var context: String?
+    var socket: String?
+    var stateDir: String?
+    var project: String?
+}
+
 extension ConnectionOptions {
+    /// Its part that says which daemon is meant.
+    var flags: DaemonFlags {
+        DaemonFlags(context: context, socket: socket, stateDir: stateDir, project: project)
+    }
+}
+
+extension DaemonFlags {
     /// Which context holds for these flags.
     ///
     /// - Throws: ``RoostModel/Reason/contextNotFound``, ``RoostModel/Reason/contextsUnreadable``

@@ -65,7 +65,7 @@ struct Daemon: Sendable {
 extension RoostCommand {
     /// The daemon of this command.
     func target(_ invocation: Invocation) throws(Fault) -> DaemonTarget {
-        try connection.target(invocation.environment)
+        try connection.flags.target(invocation.environment)
     }
 
     /// Connects to this command's daemon. This host's own is started if it does not answer, and

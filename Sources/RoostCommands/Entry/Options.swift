@@ -125,7 +125,7 @@ struct TargetOptions: ParsableArguments {
 }
 
 /// A command of this program.
-protocol RoostCommand: ParsableCommand, Sendable {
+protocol RoostCommand: AsyncParsableCommand, Sendable {
     var connection: ConnectionOptions { get }
 
     /// Does it, and returns the status to exit with.
