@@ -45,7 +45,7 @@ def verbs(desk):
 def flags(desk):
     claim({"--selector", "--socket"} <= tab(desk, "stop", "--s"), tab(desk, "stop", "--s"))
     claim("json" in tab(desk, "ls", "-o", "j"), tab(desk, "ls", "-o", "j"))
-    claim("--env-file" in tab(desk, "run", "--env"))
+    claim("--env-file" in tab(desk, "run", "--env-"))
 
 
 def names(desk):

@@ -82,13 +82,8 @@ enum Reference {
     }
 }
 
-/// Every page of a program's manual.
-///
-/// - Parameters:
-///   - program: the root of its commands.
-///   - section: 1 for commands, 8 for daemons.
-///   - date: seconds since 1970.
-///   - others: other programs' pages to look at.
+/// Every page of `program`'s manual, whose section is 1 for commands and 8 for daemons. `date` is in
+/// seconds since 1970; each page says to look at `others` too.
 func manualPages(
     of program: CommandDescription,
     section: Int,
