@@ -16,6 +16,7 @@ def prepare(desk):
         desk.ok("wait", name, "--for", "running", "--timeout", "10s")
 
 
+# In this order for each form: what one takes away the next brings back.
 FORMS = (
     ["ls"], ["ls", "-l", "app=web"], ["get", "a"], ["get", "a", "b"], ["get", "-l", "app=web"],
     ["wait", "a", "--for", "running"], ["wait", "-l", "app=web", "--for", "running"],
@@ -23,14 +24,14 @@ FORMS = (
     ["restart", "a"], ["reboot", "a"], ["kill", "c"], ["start", "c"],
     ["set", "a", "--label", "x=y"], ["set", "-l", "app=web", "--label", "x=z"],
     ["ops", "ls"], ["image", "ls"], ["kernel", "ls"], ["doctor"], ["daemon", "status"],
-    ["context", "ls"], ["context", "show"], ["rm", "-f", "c"], ["undelete", "c"],
+    ["context", "ls"], ["context", "show"], ["rm", "-f", "c"], ["undelete", "c"], ["start", "c"],
 )
 
 
 def forms(desk):
     """Every verb in every form, and not a word on standard error when it is no terminal."""
-    for words in FORMS:
-        for form in ("json", "yaml", "name", "table", "wide"):
+    for form in ("json", "yaml", "name", "table", "wide"):
+        for words in FORMS:
             result = desk(*words, "-o", form)
             claim(result.code == 0, words, form, result)
             claim(not result.err, words, form, result)

@@ -75,13 +75,18 @@ enum Candidates: Sendable {
         switch self {
         case .vms, .removedVMs:
             let areRemoved = self == .removedVMs
-            let request = Roost_Compute_V1_ListVMsRequest.with {
+            var request = Roost_Compute_V1_ListVMsRequest.with {
                 $0.project = project
                 $0.pageSize = Self.limit
                 $0.showDeleted = areRemoved
             }
-            let page = try await daemon.vms.listVMs(request, options: options)
-            return page.vms.filter { $0.hasDeleteTime == areRemoved }.map(\.name)
+            var names: [String] = []
+            repeat {
+                let page = try await daemon.vms.listVMs(request, options: options)
+                names += page.vms.filter { $0.hasDeleteTime == areRemoved }.map(\.name)
+                request.pageToken = page.nextPageToken
+            } while !request.pageToken.isEmpty && names.count < Self.limit
+            return names
         case .images:
             return try await daemon.images.listImages(.init(), options: options).images
                 .flatMap(\.names)
