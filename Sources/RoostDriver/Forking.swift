@@ -34,6 +34,9 @@ package protocol Forking: Driver {
     /// it stayed in place, else a fresh overlay over ``SavedMachine/rootDiskPath``. The guest still
     /// believes to be the saved one: whoever starts a *copy* renews its identity through the agent.
     ///
+    /// A machine that was saved in place is used up by this, before its CPUs run: memory that is older
+    /// than its disk is never found again. Others stay as they are.
+    ///
     /// Throws ``Reason/savedStateDamaged``, ``Reason/shapeDiffers`` naming what differs, and as
     /// ``Driver/start(_:)`` does. After a throw no process of this VM is left.
     func start(_ launch: VMLaunch, from saved: SavedMachine) async throws(Fault)

@@ -67,8 +67,10 @@ package struct ForkingConformance: Sendable, CustomStringConvertible {
                 let saved = try await suspend(launch, shop)
                 let count = try await shop.said(launch).count
                 try await shop.driver.start(launch, from: saved)
-                // What it was started from may go at once.
-                try await shop.driver.discard(savedIn: saved.order.folder)
+                try await expect(
+                    shop.driver.savedMachine(in: saved.order.folder) == nil,
+                    "memory older than its disk can be found"
+                )
                 try await shop.waitUntilSaid(launch, moreThan: count + 3)
             }
             try unbroken(try await shop.said(launch), shop)

@@ -73,6 +73,7 @@ extension SimulatedDriver: Forking {
             host.end(machine.pid, .exited(code: 1))
             throw fault
         }
+        if saved.order.afterwards == .endsInPlace { host.removeSave(saved.order.folder) }
         guard host.setPaused(launch.id, false) else { throw gone(launch.id) }
     }
 

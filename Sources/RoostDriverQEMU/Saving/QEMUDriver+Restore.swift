@@ -22,7 +22,7 @@ extension QEMUDriver {
         do throws(Fault) {
             _ = try await machine.control(within: .seconds(20))
             try await load(machine)
-            try await run(machine)
+            try await run(machine, from: saved)
         } catch {
             throw await failedStart(machine, error)
         }
@@ -50,6 +50,15 @@ extension QEMUDriver {
     func run(_ machine: Machine) async throws(Fault) {
         try await machine.command("cont")
         try await mark(machine)
+    }
+
+    /// As ``run(_:)``; what is resumed in place is used up first, while its CPUs stand still: memory
+    /// that is older than its disk must never be found again.
+    private func run(_ machine: Machine, from saved: SavedMachine) async throws(Fault) {
+        guard saved.order.afterwards == .endsInPlace else { return try await run(machine) }
+        try await mark(machine)
+        try await discard(savedIn: saved.order.folder)
+        try await machine.command("cont")
     }
 
     /// Leaves a mark in the process, for the next daemon: it has run, so it is not half made.

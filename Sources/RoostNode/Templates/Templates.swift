@@ -128,21 +128,25 @@ final class Templates: Sendable {
         )
         let launch = VMLaunch(builder.id, name: "template", spec: spec, generation: 1, paths)
         try await driver.start(launch)
+        if parts.driver.capabilities.contains(.guestAgent) { try await boot(builder.id) }
+        let folder = parts.files.templateFolder(builder.template)
+        _ = try await driver.save(
+            launch,
+            SaveOrder(folder: folder, memory: .onDisk, afterwards: .ends)
+        )
+    }
+
+    private func boot(_ id: VMID) async throws(Fault) {
         let parts = parts
         try await within(
             parts.bootDeadline,
             on: parts.surroundings.clock,
             onTimeout: Fault(.bootTimeout, "the template's guest did not answer in time")
         ) { () async throws(Fault) in
-            try await parts.guests.awaitReady(builder.id)
-            try await parts.guests.settle(builder.id)
+            try await parts.guests.awaitReady(id)
+            try await parts.guests.settle(id)
         }
-        await parts.guests.drop(builder.id)
-        let folder = parts.files.templateFolder(builder.template)
-        _ = try await driver.save(
-            launch,
-            SaveOrder(folder: folder, memory: .onDisk, afterwards: .ends)
-        )
+        await parts.guests.drop(id)
     }
 
     private func giveUp(_ builder: TemplateRow) async {

@@ -42,6 +42,15 @@ extension NodeVMs {
         follow(vm.id)
     }
 
+    /// Removes every byte of the VM, its kept memory first: that is the driver's.
+    func purgeDisks(_ id: VMID) async throws(Fault) {
+        if let driver = parts.driver as? any Forking {
+            let place = try await parts.files.place(id)
+            try await driver.discard(savedIn: parts.files.savedFolder(id, place))
+        }
+        try await parts.files.purge(id)
+    }
+
     func dropSaved(_ id: VMID) async throws(Fault) {
         let place = try await parts.files.place(id)
         try await forking().discard(savedIn: parts.files.savedFolder(id, place))
@@ -65,6 +74,9 @@ extension NodeVMs {
 
     func renewGuest(_ vm: VMAssignment) async throws(Fault) {
         let parts = parts
+        guard parts.driver.capabilities.contains(.guestAgent) else {
+            return try await parts.files.markRenewed(vm.id)
+        }
         let identity = GuestIdentity(
             hostname: vm.name,
             machineID: randomBytes(16),

@@ -36,7 +36,7 @@ extension NodeVMs {
             try await parts.driver.reset(vm.id)
         case .trashDisks: try await parts.files.discard(vm.id)
         case .untrashDisks: try await parts.files.restore(vm.id)
-        case .purgeDisks: try await parts.files.purge(vm.id)
+        case .purgeDisks: try await purgeDisks(vm.id)
         }
     }
 
