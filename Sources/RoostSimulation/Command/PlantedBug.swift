@@ -14,5 +14,36 @@ struct PlantedBug {
         return PlantedBug(point: point, profile: known.profile, knownSeed: known.seed)
     }
 
-    private static let known: [Failpoint: (profile: Profile, seed: UInt64)] = [:]
+    private static let known: [Failpoint: (profile: Profile, seed: UInt64)] = [
+        .backOut: (.rough, 54),
+        .journal: (.rough, 683),
+        .result: (.rough, 136),
+        .generation: (.rough, 142),
+        .follow: (.rough, 65),
+        .runningOp: (.rough, 1),
+        .accept: (.rough, 2),
+        .freeName: (.rough, 1),
+        .unknown: (.rough, 146),
+        .freshLook: (.rough, 183),
+        .release: (.rough, 11),
+        .once: (.rough, 1),
+        .resume: (.rough, 1),
+        .fence: (.rough, 74),
+        .takenName: (.rough, 1),
+        .takenPort: (.rough, 6),
+        .settle: (.rough, 1),
+        .refusal: (.rough, 236),
+        .preempt: (.rough, 11),
+        .earlyPreempt: (.rough, 629),
+        .capacity: (.rough, 1),
+        .recount: (.rough, 70),
+        .orphan: (.rough, 1),
+        .former: (.rough, 164),
+        .watchCursor: (.rough, 98),
+        .noted: (.rough, 604),
+        .wholeLook: (.rough, 15),
+        .owner: (.rough, 2),
+        .powerOff: (.rough, 7),
+        .restartBound: (.rough, 17),
+    ]
 }
