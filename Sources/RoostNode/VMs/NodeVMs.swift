@@ -84,7 +84,7 @@ package struct NodeParts: Sendable {
 /// See README.md for the picture, the states and the ways it fails.
 package final class NodeVMs: Sendable {
     let parts: NodeParts
-    package let reports = ReportLog()
+    package let reports: ReportLog
     let templates: Templates
     private let queue = KeyedQueue<VMID>()
     private let busy = Mutex<[VMID: Busy]>([:])
@@ -105,6 +105,8 @@ package final class NodeVMs: Sendable {
     package init(_ parts: NodeParts) {
         self.parts = parts
         templates = Templates(parts)
+        // Halved twice, so that counting on from it never overflows.
+        reports = ReportLog(startingAt: parts.surroundings.entropy.next() >> 2)
     }
 
     // MARK: Being told

@@ -14,9 +14,13 @@ package final class ReportLog: Sendable {
     }
 
     private static let limit = 1024
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    package init() {}
+    /// An empty log whose cursors begin at `start`: a number that no former log of this node had, or
+    /// a cursor of that one would be taken for one of this, and what came between be missed.
+    package init(startingAt start: UInt64) {
+        state = Mutex(State(end: start))
+    }
 
     /// Adds a change and wakes everybody who waits.
     package func add(_ report: VMReport) {
@@ -49,7 +53,7 @@ package final class ReportLog: Sendable {
 
     private static func page(of state: State, after cursor: UInt64) -> ReportPage? {
         let first = state.end - UInt64(state.reports.count)
-        // A cursor from before a restart can lie beyond the end: everything may have changed.
+        // A cursor from before a restart lies elsewhere: everything may have changed.
         if cursor > state.end || cursor < first {
             return ReportPage(vms: state.reports, cursor: state.end, missedSome: true)
         }
