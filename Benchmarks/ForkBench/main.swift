@@ -103,7 +103,7 @@ func say(_ launch: VMLaunch, _ command: String, renew: Bool) async throws -> Str
 func allocated(_ path: String) -> String {
     var status = stat()
     stat(path, &status)
-    return "\(status.st_blocks * 512 >> 20) MiB"
+    return "\((status.st_blocks * 512) >> 20) MiB"
 }
 
 let backing = ImageCatalogue.rootDisk(image)
