@@ -337,7 +337,7 @@ final class SessionTask: StreamTask {
         if exitSent { return .end }
         if displaced {
             exitSent = true
-            return .message(.failed(GuestFailure(.failed, "another reader attached")))
+            return .message(.failed(GuestFailure(.takenOver, "another reader attached")))
         }
         if let (channel, bytes) = session.nextOutput(limit) { return .data(channel, bytes) }
         guard session.isFinished, session.log.isSent, let status = session.status else {

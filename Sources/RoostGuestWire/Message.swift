@@ -55,6 +55,8 @@ package struct GuestFailure: Hashable, Sendable, Error {
         case limitExceeded = 10
         case unsupported = 11
         case failed = 12
+        /// Another stream reads this session now.
+        case takenOver = 13
     }
 
     package var kind: Kind

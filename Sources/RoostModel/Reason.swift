@@ -23,9 +23,11 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case nodeNotFound = "NODE_NOT_FOUND"
     case operationNotFound = "OPERATION_NOT_FOUND"
     case sessionNotFound = "SESSION_NOT_FOUND"
+    case contextNotFound = "CONTEXT_NOT_FOUND"
     case pathNotFound = "PATH_NOT_FOUND"
     case ambiguousName = "AMBIGUOUS_NAME"
     case nameTaken = "NAME_TAKEN"
+    case contextExists = "CONTEXT_EXISTS"
     case portTaken = "PORT_TAKEN"
     // States
     case wrongState = "WRONG_STATE"
@@ -60,6 +62,10 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case guestProtocol = "GUEST_PROTOCOL"
     case commandNotFound = "COMMAND_NOT_FOUND"
     case deadline = "DEADLINE"
+    // Who is asked
+    case sessionTakenOver = "SESSION_TAKEN_OVER"
+    case contextUnreachable = "CONTEXT_UNREACHABLE"
+    case contextsUnreadable = "CONTEXTS_UNREADABLE"
     // Bytes
     case archiveInvalid = "ARCHIVE_INVALID"
     case imageInvalid = "IMAGE_INVALID"
@@ -131,6 +137,27 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
         case .operationNotFound: return Entry(.notFound, "list the operations: roost ops ls")
         case .sessionNotFound:
             return Entry(.notFound, "start the command again: roost exec VM -- CMD")
+        case .sessionTakenOver:
+            return Entry(
+                .aborted,
+                "nothing to do: the command goes on with its new reader; the same op id attaches again"
+            )
+        case .contextNotFound: return Entry(.notFound, "list the contexts: roost context ls")
+        case .contextExists:
+            return Entry(
+                .alreadyExists,
+                "choose another name, or remove it: roost context rm {name}"
+            )
+        case .contextUnreachable:
+            return Entry(
+                .unavailable,
+                "start the daemon where it runs, or go back: roost context use default"
+            )
+        case .contextsUnreadable:
+            return Entry(
+                .dataLoss,
+                "it was left as it is: correct it or move it away: mv {path} {path}.old"
+            )
         case .pathNotFound: return Entry(.notFound, "check the path: roost exec VM -- ls -la DIR")
         case .ambiguousName:
             return Entry(.invalidArgument, "type more of the id: roost ls -o json shows it whole")

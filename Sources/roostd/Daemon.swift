@@ -37,6 +37,8 @@ struct Daemon {
     func run() async throws(Fault) {
         HostFacts.returnLargeBlocks()
         let driverName = try settings.driverName()
+        // Before anything listens: what tells that a command started us is gone afterwards.
+        let idleSeconds = try settings.idleSeconds()
         let tcp = try settings.tcp()
         try refuseReachable(driverName, tcp)
         let lock = try prepareStateDirectory()
@@ -46,7 +48,7 @@ struct Daemon {
         // Goes only when it is empty: then no guest is left that uses it.
         defer { if driverName == "qemu" { rmdir(host.memoryDirectory) } }
         let world = try await World(settings, stores, host, log)
-        try await serve(world, tcp, driverName)
+        try await serve(world, tcp, idleSeconds)
         try await stores.close()
         log.notice("ended; guests go on")
     }
@@ -81,7 +83,7 @@ struct Daemon {
     private func serve(
         _ world: World,
         _ tcp: (host: String, port: Int)?,
-        _ driverName: String
+        _ idleSeconds: Int
     ) async throws(Fault) {
         let stop = world.stop
         let sources = [SIGTERM, SIGINT].map { number in
@@ -114,7 +116,7 @@ struct Daemon {
                 return await serveAll(servers, until: stop)
             }
             group.addTask {
-                await world.watchIdleness(settings, stop)
+                await world.watchIdleness(idleSeconds, stop)
                 return nil
             }
             await stop.wait()

@@ -19,6 +19,7 @@ struct Facts: DaemonFacts {
     let startedAt: ContinuousClock.Instant
     let hypervisor: any Driver
     let vms: VMService
+    let meter: CallMeter
     let stop: Signal
 
     var version: String { Self.version }
@@ -32,7 +33,8 @@ struct Facts: DaemonFacts {
     }
 
     func busyWith() async -> [String] {
-        vms.ledger.liveIDs.map(\.description)
+        let operations = vms.ledger.liveIDs.map(\.description)
+        return operations + meter.sessions.filter { !operations.contains($0) }
     }
 
     func shutDown() { stop.set() }

@@ -123,7 +123,7 @@ extension World {
             transport: transport,
             services: services.sorted { $0.key < $1.key }.map(\.value) + standard,
             interceptors: [
-                CallInterceptor(), CallLog(log: log), CancellationInterceptor(),
+                CallInterceptor(), meter, CallLog(log: log), CancellationInterceptor(),
                 OriginInterceptor(), PrincipalInterceptor(),
             ]
         )

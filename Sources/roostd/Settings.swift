@@ -30,8 +30,13 @@ struct Settings: ParsableArguments {
     @Option(help: "trace, debug, info, notice, warning, error.")
     var logLevel = "info"
 
-    @Option(help: "Seconds without a VM, an operation or a caller after which it ends; 0: never.")
-    var idleExit = 0
+    @Option(
+        help: """
+            Seconds without a VM that runs, an operation or a call after which it ends; 0: never. \
+            [ROOST_IDLE_EXIT] Without either: 900 when a command has started it, else never.
+            """
+    )
+    var idleExit: Int?
 
     /// A variable of the environment; empty counts as unset.
     static func environment(_ name: String) -> String? {
@@ -77,6 +82,24 @@ struct Settings: ParsableArguments {
             (0...65_535).contains(port), colon != text.startIndex
         else { throw .invalid(field, "'\(shown(text))' is not address:port") }
         return (String(text[..<colon]), port)
+    }
+
+    /// How long it may be idle until it ends; 0: for ever.
+    func idleSeconds() throws(Fault) -> Int {
+        let limit = 0...(1 << 31)
+        if let idleExit {
+            guard limit.contains(idleExit) else {
+                throw .invalid("--idle-exit", "\(idleExit) is not 0 or more seconds")
+            }
+            return idleExit
+        }
+        if let text = Self.environment("ROOST_IDLE_EXIT") {
+            guard let seconds = Int(text), limit.contains(seconds) else {
+                throw .invalid("ROOST_IDLE_EXIT", "'\(shown(text))' is not 0 or more seconds")
+            }
+            return seconds
+        }
+        return Self.environment("ROOST_READY_FD") == nil ? 0 : 900
     }
 
     /// How long a guest may take to answer: `ROOST_BOOT_SECONDS`, else a minute.

@@ -154,6 +154,7 @@ struct Host {
 struct World: Sendable {
     let spawner = Spawner()
     let stop = Signal()
+    let meter = CallMeter()
     let node: NodeVMs
     private let sessions: GuestSessions
     let link: LocalLink
@@ -230,6 +231,7 @@ struct World: Sendable {
             startedAt: startedAt,
             hypervisor: host.driver,
             vms: vms,
+            meter: meter,
             stop: stop
         )
         doctor = Doctor(
@@ -260,16 +262,17 @@ struct World: Sendable {
         }
     }
 
-    /// Ends an idle daemon that nobody asked to stay.
-    func watchIdleness(_ settings: Settings, _ stop: Signal) async {
-        let started = Settings.environment("ROOST_READY_FD") != nil
-        let seconds = settings.idleExit > 0 ? settings.idleExit : (started ? 900 : 0)
+    /// Ends an idle daemon that nobody asked to stay, after `seconds` without a VM that runs, an
+    /// operation or a call; never with 0.
+    func watchIdleness(_ seconds: Int, _ stop: Signal) async {
         guard seconds > 0 else { return }
-        var idle = 0
-        let step = min(seconds, 30)
+        var (idle, begun) = (0, meter.begun)
+        let step = min(max(seconds / 4, 1), 30)
         while !Task.isCancelled {
             do { try await surroundings.clock.sleep(for: .seconds(step)) } catch { return }
-            idle = await isIdle() ? idle + step : 0
+            let now = meter.begun
+            idle = now == begun ? (await isIdle() ? idle + step : 0) : 0
+            begun = now
             if idle >= seconds {
                 stop.set()
                 return
@@ -278,7 +281,7 @@ struct World: Sendable {
     }
 
     private func isIdle() async -> Bool {
-        guard await facts.busyWith().isEmpty else { return false }
+        guard meter.open == 0, await facts.busyWith().isEmpty else { return false }
         do throws(Fault) {
             let page = try await vms.list(
                 VMFilter(states: [.starting, .running, .stopping, .paused]),

@@ -147,6 +147,27 @@ struct ExecTests {
         }
     }
 
+    @Test func whoeverIsDisplacedByALaterReaderHearsSo() async throws {
+        try await withAgent { guest in
+            var request = command("cat")
+            request.hasInput = true
+            let first = try await guest.exec(request)
+            let second = try await guest.attach(request.session, from: 0)
+            do throws(Fault) {
+                while try await first.next() != nil {}
+                Issue.record("the first reader heard nothing")
+            } catch {
+                #expect(error.reason == .sessionTakenOver)
+                #expect(error.remedy.contains("the same op id attaches again"))
+            }
+            try await second.write(Array("on\n".utf8))
+            try second.endInput()
+            let outcome = try await second.outcome()
+            #expect(outcome.stdout == "on\n")
+            #expect(outcome.status == .init(.code(0)))
+        }
+    }
+
     @Test func killOnDetachKills() async throws {
         try await withAgent { guest in
             var request = command("sleep", "60")

@@ -33,6 +33,11 @@ NOT_AUTOMATABLE = {
     "SHUTTING_DOWN": "the moment is too short to meet", "VMM_MISSING": "needs a host without QEMU",
     "VMM_FAILED": "simulated VMMs do not die unasked", "STATE_UNREADABLE": "the store is in memory",
     "UNSUPPORTED": "its remedy shows what the host can do; nothing makes this build do it",
+    "SESSION_TAKEN_OVER": "simulated VMs have no guest",
+    "CONTEXT_NOT_FOUND": "the command line's own; RoostCommandsTests/ContextTests has it",
+    "CONTEXT_EXISTS": "the command line's own; RoostCommandsTests/ContextTests has it",
+    "CONTEXT_UNREACHABLE": "the command line's own; RoostCommandsTests/ContextTests has it",
+    "CONTEXTS_UNREADABLE": "the command line's own; RoostCommandsTests/ContextTests has it",
     "HOST_NOT_READY": "needs a host that lacks something", "INTERNAL": "a bug, and none is known",
 }
 

@@ -197,6 +197,69 @@ def planted(place):
     claim(json.loads(place.ok("doctor", "--leaks", "-o", "json")) == [])
 
 
+def patched(bench, version):
+    """Copies of the programs that say a later version: a string of the same length, exchanged."""
+    later = version[:-1] + chr(ord(version[-1]) + 1)
+    folder = f"{bench.base}/bin-later"
+    shutil.copytree(bench.bin, folder)
+    for name in ("roost", "roostd"):
+        with open(f"{folder}/{name}", "rb") as file:
+            program = file.read()
+        with open(f"{folder}/{name}", "wb") as file:
+            file.write(program.replace(version.encode(), later.encode()))
+    said = subprocess.run([f"{folder}/roost", "--version"], capture_output=True, check=True).stdout
+    claim(said.decode().split() == ["roost", later], said)
+    return folder, later
+
+
+def versions(bench):
+    """A newer client leaves a busy daemon alone and says how, and replaces an idle one."""
+    place = bench.place("versions")
+    place.run_box()
+    vmm, former = place.vmm("box"), place.daemon_pid()
+    folder, later = patched(bench, place.json("daemon", "status")["version"])
+    session = place.popen("roost", "exec", "box", "--", "sleep", "60", stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: place.json("daemon", "status").get("busy"), 10, "the command to make it busy")
+        place.bin = folder
+        result = place("ls", "-q")
+        claim(result.code == 0 and "busy with op-" in result.err, result)
+        claim("roost daemon restart" in result.err and place.find_daemon() == former, result)
+        place.fails("daemon", "restart", code=4)
+    finally:
+        session.terminate()
+        session.wait(20)
+    until(lambda: not place.json("daemon", "status").get("busy"), 10, "the command's end")
+    claim(place.ok("ls", "-q") == "box\n")
+    status_now = place.json("daemon", "status")
+    claim(status_now["version"] == later and status_now["pid"] != former, status_now)
+    claim(place.vmm("box") == vmm and place.state_of("box") == "RUNNING", "the guest did not stay")
+    place.bin = bench.bin
+    result = place("ls", "-q")
+    claim(result.code == 0 and not result.err, "an older client meddles:", result)
+    claim(place.daemon_pid() == status_now["pid"])
+    place.clear()
+
+
+def idle_exit(bench):
+    """A daemon that a command started ends when nobody calls, and stays for a VM."""
+    place = bench.place("idle", ROOST_IDLE_EXIT="4")
+    place.ok("ls")
+    pid = place.find_daemon()
+    for _ in range(6):
+        time.sleep(1)
+        place.ok("ls")
+    claim(place.find_daemon() == pid, "it ended although it was called")
+    until(lambda: place.find_daemon() is None, 15, "the idle daemon's end")
+    claim(not os.path.exists(place.socket), "its socket is left")
+    place.run_box()
+    pid = place.find_daemon()
+    time.sleep(8)
+    claim(place.find_daemon() == pid, "it ended although a VM runs")
+    place.clear()
+
+
 def checks(runner, bench, place):
     runner.check("daemon status says pid, socket, driver and acceleration", status, place)
     runner.check("daemon stop leaves the guest alone, and the next command finds it",
@@ -213,6 +276,9 @@ def checks(runner, bench, place):
         runner.check(f"a handles.json that is {words} loses nothing", scratch, place, change, words)
     runner.check("ROOST_STATE_DIR and ROOST_SOCKET isolate a second daemon", isolated, bench, place)
     runner.check("racing first commands start one daemon and all succeed", race, bench)
+    runner.check("a newer client replaces an idle daemon, and says how when it is busy",
+                 versions, bench)
+    runner.check("an idle daemon ends by itself", idle_exit, bench)
     runner.check("a second daemon is refused the state directory and the socket",
                  second_daemon, bench, place)
     runner.check("a socket path of 150 bytes is refused with its length", long_socket, bench)

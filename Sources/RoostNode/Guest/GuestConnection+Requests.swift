@@ -169,6 +169,7 @@ func fault(for failure: GuestFailure, from vm: String) -> Fault {
     case .archiveInvalid: Fault(.archiveInvalid, text)
     case .limitExceeded: Fault(.limitExceeded, text)
     case .unsupported: Fault(.unsupported, text)
+    case .takenOver: Fault(.sessionTakenOver, text)
     case .failed: Fault(.ioFailed, text)
     }
 }
