@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BUILD ?= debug
 BIN := .build/$(BUILD)
 
-.PHONY: run test build prepare lint bench fuzz sim crash clean packages
+.PHONY: run test man build prepare lint bench fuzz sim crash clean packages
 
 run: packages build prepare      ## Install, build, prepare a kernel and an image, show the main job
 	scripts/show $(BIN)
@@ -14,6 +14,10 @@ test: packages                   ## Build and pass every test
 
 build: packages                  ## Build the command, the daemon and the guest's agent
 	scripts/build $(BUILD)
+
+man: build                       ## The manual's pages, into $(BIN)/man: man -M $(BIN)/man roost
+	$(BIN)/roostd --experimental-dump-help > $(BIN)/roostd.json
+	$(BIN)/roost manual $(BIN)/man --daemon $(BIN)/roostd.json
 
 prepare:                         ## Kernel and root image for this user, without any network use after
 	scripts/prepare $(BIN)

@@ -36,13 +36,14 @@ final class Bulk: Sendable {
     /// How many calls are under way at once.
     static let width = 16
 
-    /// The names, or the ids of all VMs that match the selector.
+    /// The names, or the ids of all VMs that match the selector; an empty one matches all.
     func targets(
-        _ options: TargetOptions,
+        named names: [String],
+        selector: String?,
         of daemon: Daemon,
         deleted: Bool = false
     ) async throws -> [String] {
-        guard let selector = options.selector else { return options.vms }
+        guard let selector else { return names }
         let found = try await daemon.everyVM(
             .with {
                 $0.project = project
@@ -51,7 +52,9 @@ final class Bulk: Sendable {
             }
         )
         let matching = deleted ? found.filter { $0.hasDeleteTime } : found
-        if matching.isEmpty { invocation.talk("note: no VM matches '\(shown(selector))'") }
+        if matching.isEmpty && !selector.isEmpty {
+            invocation.talk("note: no VM matches '\(shown(selector))'")
+        }
         return matching.map(\.id)
     }
 
@@ -144,12 +147,15 @@ final class Bulk: Sendable {
 
 extension Daemon {
     /// Every VM of a list, page after page. All pages are of one revision.
-    func everyVM(_ request: Roost_Compute_V1_ListVMsRequest) async throws -> [Roost_Compute_V1_VM] {
+    func everyVM(
+        _ request: Roost_Compute_V1_ListVMsRequest,
+        _ options: CallOptions = .defaults
+    ) async throws -> [Roost_Compute_V1_VM] {
         var request = request
         request.pageSize = 1000
         var found: [Roost_Compute_V1_VM] = []
         repeat {
-            let page = try await vms.listVMs(request)
+            let page = try await vms.listVMs(request, options: options)
             found += page.vms
             request.pageToken = page.nextPageToken
         } while !request.pageToken.isEmpty

@@ -18,8 +18,6 @@ protocol BulkCommand: RoostCommand {
     var options: BulkOptions { get }
     /// How long a call may take.
     func limit() throws(Fault) -> Duration?
-    /// Whether a selector looks in the trash.
-    var isAboutDeleted: Bool { get }
     /// The change of one VM.
     func call(_ daemon: Daemon, _ call: OneCall) async throws -> Bulk.Change
 }
@@ -35,7 +33,6 @@ struct OneCall: Sendable {
 
 extension BulkCommand {
     var connection: ConnectionOptions { options.connection }
-    var isAboutDeleted: Bool { false }
 
     func run(in invocation: Invocation) async throws -> Int32 {
         let callOptions = CallOptions.limited(to: try limit())
@@ -50,9 +47,9 @@ extension BulkCommand {
         )
         return try await withDaemon(invocation) { daemon in
             let targets = try await work.targets(
-                options.targets,
-                of: daemon,
-                deleted: isAboutDeleted
+                named: options.targets.vms,
+                selector: options.targets.selector,
+                of: daemon
             )
             let project = project
             return try await work.run(targets) { vm, metadata in

@@ -24,7 +24,7 @@ struct DaemonGroup: ParsableCommand {
 
 extension RoostCommand {
     fileprivate func process(_ invocation: Invocation) throws(Fault) -> DaemonProcess {
-        DaemonProcess(place: try place(invocation), invocation: invocation)
+        DaemonProcess(place: try target(invocation).ownPlace(), invocation: invocation)
     }
 
     /// Connects to a daemon that is there, whatever its version, and starts none.
@@ -67,10 +67,10 @@ struct DaemonStatus: RoostCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let process = try process(invocation)
-        let info = try await withRunningDaemon(process) { try await $0.about.getInfo(.init()) }
-        guard let info else {
-            throw Fault(.daemonUnreachable, "no daemon listens on '\(process.place.socket)'")
+        let target = try target(invocation)
+        guard target.endpoint.answers() else { throw target.unreachable() }
+        let info = try await Daemon.connected(to: target.endpoint) { daemon in
+            try await daemon.about.getInfo(.init())
         }
         try Printer(invocation, output.output).write(info)
         return ExitStatus.ok
@@ -159,7 +159,7 @@ struct DaemonLogs: RoostCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let path = try place(invocation).log
+        let path = try target(invocation).ownPlace().log
         guard let bytes = try DurableFile.read(path, limit: 64 << 20) else {
             throw Fault(.pathNotFound, "there is no daemon log '\(shown(path))'")
         }

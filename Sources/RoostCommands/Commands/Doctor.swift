@@ -59,10 +59,10 @@ struct Version: RoostCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let process = DaemonProcess(place: try place(invocation), invocation: invocation)
+        let endpoint = try target(invocation).endpoint
         var daemon = "not running"
-        if process.answers() {
-            daemon = try await Daemon.connected(to: process.place) { connection in
+        if endpoint.answers() {
+            daemon = try await Daemon.connected(to: endpoint) { connection in
                 try await connection.about.getInfo(.init()).version
             }
         }

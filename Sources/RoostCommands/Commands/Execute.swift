@@ -26,7 +26,10 @@ struct Execute: GuestCodeCommand {
     var opID: String?
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-    @Argument(help: "The VM's name, id or unique id prefix.")
+    @Argument(
+        help: "The VM's name, id or unique id prefix.",
+        completion: Candidates.vms.completion
+    )
     var vm: String
 
     @Argument(
@@ -74,7 +77,10 @@ struct Shell: GuestCodeCommand {
     @OptionGroup(title: "Command") var guest: GuestCommandOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
-    @Argument(help: "The VM's name, id or unique id prefix.")
+    @Argument(
+        help: "The VM's name, id or unique id prefix.",
+        completion: Candidates.vms.completion
+    )
     var vm: String
 
     func run(in invocation: Invocation) async throws -> Int32 {

@@ -45,21 +45,21 @@ struct Remove: BulkCommand {
     }
 }
 
-/// `roost undelete`: brings a VM back from the trash.
+/// `roost undelete`: brings VMs back from the trash.
 struct Undelete: RoostCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Bring a removed VM back, stopped.",
+        abstract: "Bring removed VMs back, stopped.",
         discussion: """
             Examples:
               roost undelete box
               roost undelete box --name box2
+              roost undelete -l app=web
             """
     )
 
-    @Argument(help: "The name it had, its id, or a unique id prefix.")
-    var vm: String
+    @OptionGroup var targets: TrashOptions
 
-    @Option(help: "Another name for it.")
+    @Option(help: "Another name for it; with one VM only.")
     var name: String?
 
     @OptionGroup var time: TimeoutOptions
@@ -67,28 +67,62 @@ struct Undelete: RoostCommand {
     @OptionGroup(title: "Change") var change: ChangeOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+    func validate() throws {
+        guard targets.vms.isEmpty == (targets.selector != nil) else {
+            throw ValidationError("Name the VMs, or select them with -l; one of the two.")
+        }
+        guard name == nil || targets.vms.count == 1 else {
+            throw ValidationError("--name goes with one VM.")
+        }
+    }
+
     func run(in invocation: Invocation) async throws -> Int32 {
         let options = CallOptions.limited(to: try time.duration())
-        let request = Roost_Compute_V1_UndeleteVMRequest.with {
-            $0.id = vm
-            $0.project = project
-            $0.validateOnly = change.dryRun
-            $0.newName = name ?? ""
-        }
+        let (project, isDryRun, name) = (project, change.dryRun, name ?? "")
         let bulk = Bulk(
             invocation: invocation,
             project: project,
             operation: try change.operation(),
             verb: "undeleted",
             format: output.output,
-            isDryRun: change.dryRun
+            isDryRun: isDryRun
         )
         return try await withDaemon(invocation) { daemon in
-            try await bulk.run([vm]) { _, metadata in
-                try await daemon.vms.undeleteVM(request, metadata: metadata, options: options)
+            let removed = try await bulk.targets(
+                named: targets.vms,
+                selector: targets.selector,
+                of: daemon,
+                deleted: true
+            )
+            return try await bulk.run(removed) { vm, metadata in
+                try await daemon.vms.undeleteVM(
+                    .with {
+                        $0.id = vm
+                        $0.project = project
+                        $0.validateOnly = isDryRun
+                        $0.newName = name
+                    },
+                    metadata: metadata,
+                    options: options
+                )
             }
         }
     }
+}
+
+/// Which removed VMs a command is about.
+struct TrashOptions: ParsableArguments {
+    @Argument(
+        help: ArgumentHelp("Names they had, ids or unique id prefixes.", valueName: "vm"),
+        completion: Candidates.removedVMs.completion
+    )
+    var vms: [String] = []
+
+    @Option(
+        name: [.customShort("l"), .customLong("selector")],
+        help: "All in the trash whose labels match, such as app=web,tier!=cache."
+    )
+    var selector: String?
 }
 
 /// `roost purge`: frees what removed VMs still hold.
@@ -98,12 +132,12 @@ struct Purge: RoostCommand {
         discussion: """
             Examples:
               roost purge box
+              roost purge -l app=web
               roost purge --all
             """
     )
 
-    @Argument(help: ArgumentHelp("Names, ids or unique id prefixes.", valueName: "vm"))
-    var vms: [String] = []
+    @OptionGroup var targets: TrashOptions
 
     @Flag(help: "All that are in the trash.")
     var all = false
@@ -114,8 +148,9 @@ struct Purge: RoostCommand {
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
-        guard vms.isEmpty == all else {
-            throw ValidationError("Name the VMs, or say --all; one of the two.")
+        let ways = [!targets.vms.isEmpty, targets.selector != nil, all]
+        guard ways.filter(\.self).count == 1 else {
+            throw ValidationError("Name the VMs, select them with -l, or say --all; one of these.")
         }
     }
 
@@ -131,17 +166,13 @@ struct Purge: RoostCommand {
             isDryRun: isDryRun
         )
         return try await withDaemon(invocation) { daemon in
-            var targets = vms
-            if all {
-                let found = try await daemon.everyVM(
-                    .with {
-                        $0.project = project
-                        $0.showDeleted = true
-                    }
-                )
-                targets = found.filter { $0.hasDeleteTime }.map(\.id)
-            }
-            return try await bulk.run(targets) { vm, metadata in
+            let removed = try await bulk.targets(
+                named: targets.vms,
+                selector: all ? "" : targets.selector,
+                of: daemon,
+                deleted: true
+            )
+            return try await bulk.run(removed) { vm, metadata in
                 try await daemon.vms.purgeVM(
                     .with {
                         $0.id = vm

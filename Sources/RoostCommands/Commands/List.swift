@@ -40,18 +40,23 @@ struct List: RoostCommand {
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+    func validate() throws {
+        guard !watch || (!all && node == nil) else {
+            throw ValidationError("--watch goes with -l and --all-projects only.")
+        }
+    }
+
     func run(in invocation: Invocation) async throws -> Int32 {
         let printer = Printer(invocation, output.output)
+        let options = CallOptions.limited(to: try time.duration())
         return try await withDaemon(invocation) { daemon in
             if watch {
                 let view = WatchView(invocation: invocation, format: printer.format)
-                try await view.run(
-                    daemon,
-                    .with {
-                        $0.project = allProjects ? "-" : project
-                        $0.selector = selector ?? ""
-                    }
-                )
+                let request = Roost_Compute_V1_WatchVMsRequest.with {
+                    $0.project = allProjects ? "-" : project
+                    $0.selector = selector ?? ""
+                }
+                try await view.run(daemon, request, options)
                 return ExitStatus.ok
             }
             let found = try await daemon.everyVM(
@@ -60,7 +65,8 @@ struct List: RoostCommand {
                     $0.selector = selector ?? ""
                     $0.node = node ?? ""
                     $0.showDeleted = all
-                }
+                },
+                options
             )
             try printer.write(found.sorted { ($0.name, $0.id) < ($1.name, $1.id) })
             return ExitStatus.ok
@@ -74,8 +80,12 @@ struct WatchView: Sendable {
     let format: OutputFormat
 
     /// Ends with an error or a broken output only.
-    func run(_ daemon: Daemon, _ request: Roost_Compute_V1_WatchVMsRequest) async throws {
-        try await daemon.vms.watchVMs(request) { response in
+    func run(
+        _ daemon: Daemon,
+        _ request: Roost_Compute_V1_WatchVMsRequest,
+        _ options: CallOptions
+    ) async throws {
+        try await daemon.vms.watchVMs(request, options: options) { response in
             var vms: [String: Roost_Compute_V1_VM] = [:]
             var isComplete = false
             for try await change in response.messages {
@@ -125,30 +135,58 @@ struct Get: RoostCommand {
               roost get box
               roost get box -o yaml
               roost inspect box web
+              roost get -l app=web -o json
+              roost get --watch box
             """,
         aliases: ["inspect", "describe"]
     )
 
-    @Argument(help: ArgumentHelp("Names, ids or unique id prefixes.", valueName: "vm"))
-    var vms: [String]
+    @OptionGroup var targets: TargetOptions
+
+    @Flag(help: "Go on and show each change of one VM.")
+    var watch = false
 
     @OptionGroup var time: TimeoutOptions
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
+    func validate() throws {
+        guard !watch || targets.vms.count == 1 else {
+            throw ValidationError("--watch goes with one VM; roost ls --watch shows many.")
+        }
+    }
+
     func run(in invocation: Invocation) async throws -> Int32 {
         let printer = Printer(invocation, output.output)
         let options = CallOptions.limited(to: try time.duration())
         return try await withDaemon(invocation) { daemon in
+            if watch {
+                let view = WatchView(invocation: invocation, format: printer.format)
+                let request = Roost_Compute_V1_WatchVMsRequest.with {
+                    $0.project = project
+                    $0.id = targets.vms.first ?? ""
+                }
+                try await view.run(daemon, request, options)
+                return ExitStatus.ok
+            }
+            if let selector = targets.selector {
+                let request = Roost_Compute_V1_ListVMsRequest.with {
+                    $0.project = project
+                    $0.selector = selector
+                }
+                let found = try await daemon.everyVM(request, options)
+                try printer.write(found.sorted { ($0.name, $0.id) < ($1.name, $1.id) })
+                return ExitStatus.ok
+            }
             var found: [Roost_Compute_V1_VM] = []
-            for vm in vms {
+            for vm in targets.vms {
                 let request = Roost_Compute_V1_GetVMRequest.with {
                     $0.id = vm
                     $0.project = project
                 }
                 found.append(try await daemon.vms.getVM(request, options: options))
             }
-            if vms.count == 1 {
+            if found.count == 1 {
                 for vm in found { try printer.write(vm) }
             } else {
                 try printer.write(found)

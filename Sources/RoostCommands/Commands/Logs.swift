@@ -23,7 +23,10 @@ struct Logs: RoostCommand {
         case vmm
     }
 
-    @Argument(help: "The VM's name, id or unique id prefix.")
+    @Argument(
+        help: "The VM's name, id or unique id prefix.",
+        completion: Candidates.vms.completion
+    )
     var vm: String
 
     @Flag(name: .shortAndLong, help: "Wait for more.")
@@ -104,94 +107,5 @@ struct LastLines {
             index -= 1
         }
         bytes.removeFirst(count == 0 ? bytes.count : index)
-    }
-}
-
-/// `roost wait`: until a VM is in a state.
-struct WaitFor: RoostCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "wait",
-        abstract: "Wait until a VM is in a state.",
-        discussion: """
-            Without --for: until it has stopped, failed or is gone. The state is printed. The status \
-            is 124 when the time was up, and 1 when the VM failed or was deleted instead.
-
-            Examples:
-              roost wait box
-              roost wait box --for running --timeout 30s
-              roost wait box --for running,paused
-            """
-    )
-
-    @Argument(help: "The VM's name, id or unique id prefix.")
-    var vm: String
-
-    @Option(name: .customLong("for"), help: ArgumentHelp("The states.", valueName: "state,…"))
-    var states: String?
-
-    @Option(help: "Give up after this long, such as 30s or 5m.")
-    var timeout: String?
-
-    @OptionGroup(title: "Output") var output: OutputOptions
-    @OptionGroup(title: "Connection") var connection: ConnectionOptions
-
-    /// The longest that one call waits; a longer wait is many.
-    static let callSeconds: Int32 = 60
-
-    func run(in invocation: Invocation) async throws -> Int32 {
-        let wanted = try wantedStates()
-        let deadline = try timeout.map { text throws(Fault) in
-            ContinuousClock.now + (try duration(text, flag: "--timeout"))
-        }
-        return try await withDaemon(invocation) { daemon in
-            while true {
-                let left = deadline.map { $0 - ContinuousClock.now }
-                let answer = try await daemon.guests.waitVM(
-                    .with {
-                        $0.id = vm
-                        $0.project = project
-                        // These it never leaves by itself: waiting on would be for ever.
-                        $0.states = wanted.isEmpty ? [] : wanted + [.failed, .deleted]
-                        $0.timeoutSeconds = min(
-                            left?.wholeSeconds ?? Self.callSeconds,
-                            Self.callSeconds
-                        )
-                    }
-                )
-                if answer.reached { return try end(answer.vm, wanted, invocation) }
-                if let deadline, ContinuousClock.now >= deadline {
-                    let state = answer.vm.status.state.word
-                    invocation.talk("error: '\(shown(vm))' is still \(state): the time is up")
-                    return ExitStatus.deadline
-                }
-            }
-        }
-    }
-
-    private func end(
-        _ vm: Roost_Compute_V1_VM,
-        _ wanted: [Roost_Compute_V1_VMStatus.State],
-        _ invocation: Invocation
-    ) throws -> Int32 {
-        switch output.output {
-        case .json, .yaml, .name: try Printer(invocation, output.output).write(vm)
-        case .table, .wide: try invocation.write(vm.status.state.word + "\n")
-        }
-        if wanted.isEmpty || wanted.contains(vm.status.state) { return ExitStatus.ok }
-        invocation.talk("error: '\(vm.name)' is \(vm.status.state.word): \(vm.status.reason)")
-        return ExitStatus.failed
-    }
-
-    private func wantedStates() throws(Fault) -> [Roost_Compute_V1_VMStatus.State] {
-        var found: [Roost_Compute_V1_VMStatus.State] = []
-        for word in (states ?? "").split(separator: ",") {
-            guard let state = Roost_Compute_V1_VMStatus.State(word: String(word)) else {
-                let known = Roost_Compute_V1_VMStatus.State.words.map { $0.0.lowercased() }
-                let all = known.joined(separator: ", ")
-                throw .invalid("--for", "'\(shown(String(word)))' is no state; they are \(all)")
-            }
-            found.append(state)
-        }
-        return found
     }
 }

@@ -27,35 +27,43 @@ struct OpsList: RoostCommand {
             Examples:
               roost ops ls
               roost ops ls --vm box -n 5 -o wide
+              roost ops ls --all -o json
             """,
         aliases: ["list"]
     )
 
-    @Option(help: "Only those on this VM.")
+    @Option(help: "Only those on this VM.", completion: Candidates.vms.completion)
     var vm: String?
 
     @Option(
         name: [.customShort("n"), .customLong("limit")],
-        help: ArgumentHelp("At most this many.", valueName: "count")
+        help: ArgumentHelp("At most this many; 20 without -n and --all.", valueName: "count")
     )
-    var limit: Int32 = 20
+    var limit: Int32?
+
+    @Flag(help: "All that are kept, page after page.")
+    var all = false
 
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
-        guard limit > 0 else { throw ValidationError("-n is 1 or more.") }
+        guard limit ?? 1 > 0 else { throw ValidationError("-n is 1 or more.") }
+        guard !all || limit == nil else {
+            throw ValidationError("-n and --all exclude each other.")
+        }
     }
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        try await withDaemon(invocation) { daemon in
+        let limit = all ? Int.max : Int(limit ?? 20)
+        return try await withDaemon(invocation) { daemon in
             var found: [Roost_Ops_V1_Operation] = []
             var request = Roost_Ops_V1_ListOperationsRequest.with {
                 $0.vm = vm ?? ""
                 $0.project = project
             }
             repeat {
-                request.pageSize = min(limit - Int32(found.count), 1000)
+                request.pageSize = Int32(min(limit - found.count, 1000))
                 let page = try await daemon.operations.listOperations(request)
                 found += page.operations
                 request.pageToken = page.nextPageToken
@@ -76,7 +84,10 @@ struct OpsGet: RoostCommand {
             """
     )
 
-    @Argument(help: "The op id, or its last six characters or more.")
+    @Argument(
+        help: "The op id, or its last six characters or more.",
+        completion: Candidates.operations.completion
+    )
     var op: String
 
     @OptionGroup(title: "Output") var output: OutputOptions
@@ -103,7 +114,10 @@ struct OpsWait: RoostCommand {
             """
     )
 
-    @Argument(help: "The op id, or its last six characters or more.")
+    @Argument(
+        help: "The op id, or its last six characters or more.",
+        completion: Candidates.operations.completion
+    )
     var op: String
 
     @Option(help: "Give up after this long, such as 30s or 5m.")
@@ -150,7 +164,10 @@ struct OpsCancel: RoostCommand {
             """
     )
 
-    @Argument(help: "The op id, or its last six characters or more.")
+    @Argument(
+        help: "The op id, or its last six characters or more.",
+        completion: Candidates.operations.completion
+    )
     var op: String
 
     @OptionGroup(title: "Output") var output: OutputOptions

@@ -26,7 +26,10 @@ struct SpecOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: ArgumentHelp("Set a label.", valueName: "key=value"))
     var label: [String] = []
 
-    @Option(help: ArgumentHelp("The kernel.", valueName: "ref"))
+    @Option(
+        help: ArgumentHelp("The kernel.", valueName: "ref"),
+        completion: Candidates.kernels.completion
+    )
     var kernel: String?
 
     @Option(help: "The node to run on.")
@@ -89,10 +92,17 @@ struct Run: GuestCodeCommand {
             """
     )
 
-    @Argument(help: "The image; without one the default.")
+    @Argument(
+        help: "The image; without one the default.",
+        completion: Candidates.images.completion
+    )
     var image: String?
 
-    @Option(name: .customLong("image"), help: ArgumentHelp("The image too.", valueName: "ref"))
+    @Option(
+        name: .customLong("image"),
+        help: ArgumentHelp("The image too.", valueName: "ref"),
+        completion: Candidates.images.completion
+    )
     var imageOption: String?
 
     @Option(help: "When to pull the image.")

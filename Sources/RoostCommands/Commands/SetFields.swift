@@ -8,17 +8,17 @@ internal import SwiftProtobuf
 struct SetFields: RoostCommand {
     static let configuration = CommandConfiguration(
         commandName: "set",
-        abstract: "Change a VM; its guest sees it at the next start.",
+        abstract: "Change VMs; their guests see it at the next start.",
         discussion: """
             Examples:
               roost set box -m 1024
               roost set box -c 4 --label app=web --label old-
               roost set box -p 8080:80 -p 8443:443
+              roost set -l app=web --label tier=front
             """
     )
 
-    @Argument(help: "The VM's name, id or unique id prefix.")
-    var vm: String
+    @OptionGroup var targets: TargetOptions
 
     @Option(name: .shortAndLong, help: "Virtual CPUs.")
     var cpus: Int32?
@@ -54,7 +54,7 @@ struct SetFields: RoostCommand {
     }
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        var request = try request()
+        let request = try request()
         let options = CallOptions.limited(to: try time.duration())
         let bulk = Bulk(
             invocation: invocation,
@@ -65,20 +65,27 @@ struct SetFields: RoostCommand {
             isDryRun: change.dryRun
         )
         return try await withDaemon(invocation) { daemon in
-            if !label.isEmpty {
-                let now = try await daemon.vms.getVM(
-                    .with {
-                        $0.id = vm
-                        $0.project = project
-                    }
-                )
-                // Nobody else's change of the labels is lost.
-                request.etag = now.etag
-                request.vm.labels = try changed(now.labels, by: label)
-                request.updateMask.paths.append("labels")
-            }
-            let plan = request
-            return try await bulk.run([vm]) { _, metadata in
+            let vms = try await bulk.targets(
+                named: targets.vms,
+                selector: targets.selector,
+                of: daemon
+            )
+            let (label, project) = (label, project)
+            return try await bulk.run(vms) { vm, metadata in
+                var plan = request
+                plan.id = vm
+                if !label.isEmpty {
+                    let now = try await daemon.vms.getVM(
+                        .with {
+                            $0.id = vm
+                            $0.project = project
+                        }
+                    )
+                    // Nobody else's change of the labels is lost.
+                    plan.etag = now.etag
+                    plan.vm.labels = try changed(now.labels, by: label)
+                    plan.updateMask.paths.append("labels")
+                }
                 let vm = try await daemon.vms.updateVM(plan, metadata: metadata, options: options)
                 return .with {
                     $0.vm = vm
@@ -90,7 +97,6 @@ struct SetFields: RoostCommand {
 
     private func request() throws(Fault) -> Roost_Compute_V1_UpdateVMRequest {
         var request = Roost_Compute_V1_UpdateVMRequest()
-        request.id = vm
         request.project = project
         request.validateOnly = change.dryRun
         if let cpus {

@@ -27,8 +27,23 @@ struct Daemon: Sendable {
         to place: DaemonPlace,
         _ body: (Daemon) async throws -> Result
     ) async throws -> Result {
+        try await connected(to: .unix(path: place.socket), body)
+    }
+
+    /// Connects to what listens at `endpoint`, for as long as `body` runs.
+    static func connected<Result: Sendable>(
+        to endpoint: Endpoint,
+        _ body: (Daemon) async throws -> Result
+    ) async throws -> Result {
+        let target: any ResolvableTarget =
+            switch endpoint {
+            case .unix(let path): .unixDomainSocket(path: path, authority: "roost")
+            case .loopback(let address, let port):
+                address.contains(":")
+                    ? .ipv6(address: address, port: port) : .ipv4(address: address, port: port)
+            }
         let transport = try Transport(
-            target: .unixDomainSocket(path: place.socket, authority: "roost"),
+            target: target,
             transportSecurity: .plaintext,
             config: .defaults { config in
                 // What has answered a moment ago answers at once or not at all.
@@ -48,23 +63,32 @@ struct Daemon: Sendable {
 }
 
 extension RoostCommand {
-    /// Where the daemon of this command is.
-    func place(_ invocation: Invocation) throws(Fault) -> DaemonPlace {
-        try DaemonPlace(
-            socketFlag: connection.socket,
-            stateFlag: connection.stateDir,
-            environment: invocation.environment,
-            isRoot: geteuid() == 0,
-            workingDirectory: workingDirectory()
-        )
+    /// The daemon of this command.
+    func target(_ invocation: Invocation) throws(Fault) -> DaemonTarget {
+        try connection.flags.target(invocation.environment)
     }
 
-    /// Starts a daemon if none answers, replaces an older one that is idle, and connects.
+    /// Connects to this command's daemon. This host's own is started if it does not answer, and
+    /// replaced when it is older and idle; a context's is neither.
     func withDaemon<Result: Sendable>(
         _ invocation: Invocation,
         _ body: (Daemon) async throws -> Result
     ) async throws -> Result {
-        let process = DaemonProcess(place: try place(invocation), invocation: invocation)
+        let target = try target(invocation)
+        switch target {
+        case .local(let place): return try await withOwnDaemon(place, invocation, body)
+        case .context(_, let endpoint):
+            guard endpoint.answers() else { throw target.unreachable() }
+            return try await Daemon.connected(to: endpoint, body)
+        }
+    }
+
+    private func withOwnDaemon<Result: Sendable>(
+        _ place: DaemonPlace,
+        _ invocation: Invocation,
+        _ body: (Daemon) async throws -> Result
+    ) async throws -> Result {
+        let process = DaemonProcess(place: place, invocation: invocation)
         let isNew = try await process.ensureRunning()
         if isNew { invocation.remark("started roostd (log: \(process.place.log))") }
         let outcome = try await Daemon.connected(to: process.place) { daemon -> Result? in

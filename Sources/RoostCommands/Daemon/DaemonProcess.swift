@@ -24,22 +24,7 @@ struct DaemonProcess: Sendable {
     static let lostRace: [ProcessEnd] = [.exited(code: 3), .exited(code: 4)]
 
     /// Whether something listens on the socket.
-    func answers() -> Bool {
-        let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let descriptor = Descriptor(socket(AF_UNIX, kind, 0))
-        guard descriptor.number >= 0 else { return false }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let path = Array(place.socket.utf8)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-                // A full backlog says EAGAIN: somebody listens.
-                return connect(descriptor.number, $0, size) == 0 || errno == EAGAIN
-            }
-        }
-    }
+    func answers() -> Bool { Endpoint.unix(path: place.socket).answers() }
 
     /// Makes sure that a daemon answers. May be called by many processes at once.
     ///
@@ -49,8 +34,8 @@ struct DaemonProcess: Sendable {
         if answers() { return false }
         let deadline = ContinuousClock.now + Self.patience
         // Another user's files would be made readable by an open umask; 0700 as roostd has it.
-        try makeDirectory(place.stateDirectory)
-        try makeDirectory(place.socketDirectory)
+        try makeDirectories(place.stateDirectory)
+        try makeDirectories(place.socketDirectory)
         let former = fileSize(place.log)
         let (ready, readyEnd) = try streamPair()
         let process = try spawn(readyEnd)
@@ -117,17 +102,6 @@ struct DaemonProcess: Sendable {
         }
         let path = invocation.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
         return ProcessSpawner.resolve("roostd", searchPath: path)
-    }
-
-    private func makeDirectory(_ path: String) throws(Fault) {
-        var built = ""
-        for part in path.split(separator: "/") {
-            built += "/\(part)"
-            if mkdir(built, 0o700) != 0, errno != EEXIST, errno != EISDIR {
-                // A directory of somebody else's on the way is fine when it is there.
-                guard access(built, F_OK) == 0 else { throw systemFault("make", built, errno) }
-            }
-        }
     }
 
     private func unreachable(_ why: String, _ lastWords: String?) -> Fault {

@@ -4,10 +4,19 @@ internal import RoostModel
 
 /// Which daemon to talk to, and as whom. Every command has them.
 struct ConnectionOptions: ParsableArguments {
-    @Option(help: "The daemon's Unix socket (ROOST_SOCKET).")
+    @Option(
+        help: "The context to talk to (ROOST_CONTEXT); see roost context.",
+        completion: Candidates.contexts.completion
+    )
+    var context: String?
+
+    @Option(help: "The daemon's Unix socket (ROOST_SOCKET); stronger than a context in use.")
     var socket: String?
 
-    @Option(help: "The daemon's state directory (ROOST_STATE_DIR).")
+    @Option(
+        help: "The daemon's state directory (ROOST_STATE_DIR); stronger than a context in use.",
+        completion: .directory
+    )
     var stateDir: String?
 
     @Option(help: "The project that names belong to.")
@@ -96,7 +105,10 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 
 /// Which VMs a bulk command is about.
 struct TargetOptions: ParsableArguments {
-    @Argument(help: ArgumentHelp("Names, ids or unique id prefixes.", valueName: "vm"))
+    @Argument(
+        help: ArgumentHelp("Names, ids or unique id prefixes.", valueName: "vm"),
+        completion: Candidates.vms.completion
+    )
     var vms: [String] = []
 
     @Option(
@@ -113,7 +125,7 @@ struct TargetOptions: ParsableArguments {
 }
 
 /// A command of this program.
-protocol RoostCommand: ParsableCommand, Sendable {
+protocol RoostCommand: AsyncParsableCommand, Sendable {
     var connection: ConnectionOptions { get }
 
     /// Does it, and returns the status to exit with.

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import RoostModel
 
 /// The root of the command tree. It does nothing of its own.
-struct Roost: ParsableCommand {
+struct Roost: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "roost",
         abstract: "Runs virtual machines.",
@@ -14,7 +14,7 @@ struct Roost: ParsableCommand {
               roost run --name box -c 2 -m 512 -d   a machine that stays
               roost exec box -- uptime              a command in it
 
-            The daemon is started when none answers.
+            The daemon is started when none answers; roost context chooses another one.
             """,
         version: "roost \(Product.version)",
         groupedSubcommands: [
@@ -40,7 +40,8 @@ struct Roost: ParsableCommand {
                 name: "Catalogue and daemon",
                 subcommands: [
                     Pull.self, LogIn.self, LogOut.self, ImageGroup.self, KernelGroup.self,
-                    OpsGroup.self, DaemonGroup.self, Doctor.self, Version.self, Completion.self,
+                    OpsGroup.self, DaemonGroup.self, ContextGroup.self, Doctor.self, Version.self,
+                    Completion.self, Manual.self,
                 ]
             ),
         ]

@@ -26,7 +26,10 @@ func roostMain(_ arguments: [String], in invocation: Invocation) async -> Int32 
     var invocation = invocation
     let command: any RoostCommand
     do {
-        var parsed = try Roost.parseAsRoot(words)
+        // Asynchronous, since the candidates of a completion come from the daemon.
+        var parsed = try await Candidates.$environment.withValue(invocation.environment) {
+            try await Roost.asyncParseAsRoot(words)
+        }
         guard let found = parsed as? any RoostCommand else {
             // ArgumentParser's own: help, and a group without a verb. Both throw what to print.
             try parsed.run()
@@ -48,6 +51,9 @@ func roostMain(_ arguments: [String], in invocation: Invocation) async -> Int32 
 /// A command whose status is the guest's, so that our own failures are 125 to 127.
 protocol GuestCodeCommand: RoostCommand {}
 
+/// The words of the commands that are ``GuestCodeCommand``.
+let guestCodeCommands: Set<String> = ["run", "exec", "sh"]
+
 /// Writes what was wrong with the arguments, or the help that they ask for.
 private func report(parsing error: any Error, _ words: [String], in invocation: Invocation) -> Int32
 {
@@ -57,7 +63,8 @@ private func report(parsing error: any Error, _ words: [String], in invocation: 
     }
     let mark = "Error: "
     invocation.talk(text.hasPrefix(mark) ? "error: " + text.dropFirst(mark.count) : text)
-    return ["run", "exec", "sh"].contains(words.first) ? ExitStatus.toolFailed : ExitStatus.usage
+    return words.first.map(guestCodeCommands.contains) ?? false
+        ? ExitStatus.toolFailed : ExitStatus.usage
 }
 
 /// Writes `error: …` and `hint: …`, and returns the status for it.

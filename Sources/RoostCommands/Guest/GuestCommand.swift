@@ -14,7 +14,10 @@ struct GuestCommandOptions: ParsableArguments {
     @Option(name: .shortAndLong, help: ArgumentHelp("Set a variable.", valueName: "name=value"))
     var env: [String] = []
 
-    @Option(help: ArgumentHelp("Set the variables of a file.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("Set the variables of a file.", valueName: "file"),
+        completion: .file()
+    )
     var envFile: [String] = []
 
     @Flag(help: "Set this shell's proxy variables; loopback becomes 10.0.2.2.")

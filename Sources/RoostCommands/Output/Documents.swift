@@ -3,12 +3,12 @@ internal import SwiftProtobuf
 internal import Yams
 
 /// `messages` as JSON: one object, or an array of them. Indented by two, and never empty.
-func jsonText(_ message: some Message) throws -> String {
+func jsonText(_ message: some Printable) throws -> String {
     indentedJSON(try message.orderedJSON()) + "\n"
 }
 
 /// As ``jsonText(_:)`` for a list; `[]` when there is nothing.
-func jsonText(_ messages: [some Message]) throws -> String {
+func jsonText(_ messages: [some Printable]) throws -> String {
     let elements = try messages.map { try $0.orderedJSON() }
     return indentedJSON("[\(elements.joined(separator: ","))]") + "\n"
 }

@@ -1,8 +1,7 @@
-internal import RoostAPI
-internal import SwiftProtobuf
-
 /// A kind of thing that commands write out.
-protocol Printable: Message {
+protocol Printable {
+    /// Its JSON in one line, the same for the same thing.
+    func orderedJSON() throws -> String
     /// The columns of a table, and of a wide one.
     static func columns(wide: Bool) -> [String]
     /// Its cells under ``columns(wide:)``; `now` in seconds since 1970.

@@ -33,5 +33,5 @@ func movingLeadingOptions(_ arguments: [String], isGroup: (String) -> Bool) -> [
 
 private let leadingFlags: Set<String> = ["--dry-run", "--no-color", "-q", "--quiet"]
 private let leadingValues: Set<String> = [
-    "--socket", "--state-dir", "--op-id", "--project", "--timeout", "-o", "--output",
+    "--context", "--socket", "--state-dir", "--op-id", "--project", "--timeout", "-o", "--output",
 ]
