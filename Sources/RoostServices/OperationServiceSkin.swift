@@ -23,18 +23,20 @@ package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleService
         request: Roost_Ops_V1_ListOperationsRequest,
         context: ServerContext
     ) async throws -> Roost_Ops_V1_ListOperationsResponse {
-        guard request.pageToken.isEmpty else {
-            throw Fault.invalid("page_token", "the list has one page; ask for a larger page_size")
+        let before = OperationID(request.pageToken)
+        guard request.pageToken.isEmpty || before != nil else {
+            throw Fault.invalid("page_token", "is none of this list's; begin again without one")
         }
         let vm =
             request.vm.isEmpty
             ? nil : try await vms.get(request.vm, project: project(request.project)).row.id
         let limit = request.pageSize == 0 ? 100 : Int(request.pageSize)
-        let rows = try await vms.operations(of: vm, limit: limit)
+        let (rows, next) = try await vms.operations(of: vm, before: before, limit: limit)
         let states = Set(request.states)
         var response = Roost_Ops_V1_ListOperationsResponse()
         response.operations = rows.map(Roost_Ops_V1_Operation.init)
             .filter { states.isEmpty || states.contains($0.state) }
+        response.nextPageToken = next?.description ?? ""
         return response
     }
 

@@ -136,13 +136,24 @@ extension VMService {
     }
 
     /// Operations, the latest first, at most `limit`; of one VM when `vm` is given.
-    package func operations(of vm: VMID?, limit: Int) async throws(Fault) -> [OperationRow] {
+    ///
+    /// `before` is where a page goes on: only older operations than that. Ids rise with time, so what
+    /// begins meanwhile is on no later page.
+    ///
+    /// - Returns: the page, and where the next one goes on; `nil` behind the last.
+    package func operations(
+        of vm: VMID?,
+        before: OperationID? = nil,
+        limit: Int
+    ) async throws(Fault) -> (rows: [OperationRow], next: OperationID?) {
         guard Limits.pageSize.contains(limit) else {
             throw .invalid("page_size", "\(limit) is outside 1 … 1000")
         }
         let matching = vm.map { [IndexEntry("vm", $0.description)] } ?? []
         let rows = try await parts.store.list(OperationRow.self, Query(matching: matching)).rows
-        return rows.suffix(limit).reversed().map(\.row)
+        let older = before.map { before in rows.filter { $0.row.id < before } } ?? rows
+        let page = older.suffix(limit).reversed().map(\.row)
+        return (page, older.count > limit ? page.last?.id : nil)
     }
 
     /// The operations whose id, as it is written, ends in `ending`.
