@@ -48,7 +48,7 @@ struct Capture: Sendable {
             if withPages, !pages.offsets.isEmpty {
                 try writer.append(stream.partHeader)
                 var isFirst = true
-                try pages.forEach { offset, page throws(Fault) in
+                try pages.eachPage { offset, page throws(Fault) in
                     try writer.append(MigrationStream.pageHeader(at: offset, isFirst: isFirst))
                     try writer.append(page)
                     isFirst = false

@@ -44,7 +44,7 @@ struct PrivatePages {
     }
 
     /// Calls `body` with each page, in order.
-    func forEach(
+    func eachPage(
         _ body: (UInt64, UnsafeRawBufferPointer) throws(Fault) -> Void
     ) throws(Fault) {
         let path = "/proc/\(pid)/mem"

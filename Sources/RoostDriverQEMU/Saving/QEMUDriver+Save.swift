@@ -141,7 +141,7 @@ extension QEMUDriver: Forking {
                 memory = try linkHostMemory(source, folder, directory)
             case .onDisk:
                 let copy = try PageFile.copy(source, to: memory)
-                try pages?.forEach { offset, page throws(Fault) in
+                try pages?.eachPage { offset, page throws(Fault) in
                     try PageFile.write(page, to: copy, at: offset, memory)
                 }
                 guard fsync(copy.number) == 0 else { throw systemFault("sync", memory, errno) }

@@ -28,8 +28,8 @@ final class Watcher: @unchecked Sendable {
             let mine = connection
             let from = cursor
             do throws(Fault) {
-                _ = try await network.call({ self.world.control }, mayDouble: false, gone: gone) {
-                    (control: Controller) in
+                let controller: @Sendable () -> Server<Controller>? = { self.world.control }
+                _ = try await network.call(controller, mayDouble: false, gone: gone) { control in
                     await self.watch(control.vms, from, mine)
                 }
             } catch {
