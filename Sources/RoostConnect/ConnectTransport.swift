@@ -55,6 +55,7 @@ package final class ConnectTransport<Payload: WirePayload>: ServerTransport {
         var nextStream: UInt64 = 0
     }
     private let state = Mutex(State())
+    private let connections = Connections()
     let configuration: ConnectConfiguration
 
     /// Makes a transport that serves as `configuration` says, once a `GRPCServer` runs it.
@@ -66,7 +67,9 @@ package final class ConnectTransport<Payload: WirePayload>: ServerTransport {
         }
     }
 
-    /// Listens until ``beginGracefulShutdown()`` has let every call end, or until cancelled.
+    /// Listens until ``beginGracefulShutdown()`` has let every call end.
+    ///
+    /// Call ``closeConnections()`` when it takes too long. Cancelling while clients are connected traps.
     ///
     /// - Throws: what bind(2) says, such as that the port is taken.
     package func listen(
@@ -86,7 +89,11 @@ package final class ConnectTransport<Payload: WirePayload>: ServerTransport {
         }
         let seconds = configuration.idleTimeout.components.seconds
         let server = Server(
-            childChannelSetup: PeekingChannel(responder: responder, idleTimeout: .seconds(seconds)),
+            childChannelSetup: PeekingChannel(
+                responder: responder,
+                connections: connections,
+                idleTimeout: .seconds(seconds)
+            ),
             configuration: ServerConfiguration(address: configuration.bindAddress),
             onServerRunning: { [configuration] in await configuration.didBind($0) },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
@@ -116,6 +123,9 @@ package final class ConnectTransport<Payload: WirePayload>: ServerTransport {
             }
         }
     }
+
+    /// Closes the connections that ``beginGracefulShutdown()`` waits for, whatever is on them.
+    package func closeConnections() { connections.close() }
 
     /// The method at `path`, whether anybody offers it or not; `nil` when it is no method's path.
     func method(at path: String) -> (descriptor: MethodDescriptor, isKnown: Bool)? {

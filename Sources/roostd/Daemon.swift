@@ -121,6 +121,8 @@ struct Daemon {
             }
             await stop.wait()
             log.notice("ending")
+            let timer = endLate(15, log)
+            defer { timer.cancel() }
             await served.wait()
             world.spawner.finish()
             group.cancelAll()
@@ -135,19 +137,15 @@ struct Daemon {
 
 /// Serves until `stop`; whoever is being answered then has a moment left to hear the rest.
 private func serveAll(_ servers: [Server], until stop: Signal) async -> Fault? {
-    enum End {
-        case served(Fault?)
-        case graceOver
-    }
-    return await withTaskGroup(of: End.self) { group in
+    await withTaskGroup(of: (isServer: Bool, fault: Fault?).self) { group in
         for server in servers {
             group.addTask {
                 do {
                     try await server.serve()
-                    return .served(nil)
+                    return (true, nil)
                 } catch {
                     stop.set()
-                    return .served(Fault(.socketInUse, "cannot serve: \(error)", cause: error))
+                    return (true, Fault(.socketInUse, "cannot serve: \(error)", cause: error))
                 }
             }
         }
@@ -155,22 +153,33 @@ private func serveAll(_ servers: [Server], until stop: Signal) async -> Fault? {
             await stop.wait()
             for server in servers { server.beginGracefulShutdown() }
             try? await Task.sleep(for: .milliseconds(500))
-            return .graceOver
+            // Streams that would go on for ever are cut off; they can be attached to again.
+            for server in servers { server.transport.base.closeConnections() }
+            return (false, nil)
         }
         var first: Fault?
-        var open = servers.count
+        var serving = servers.count
         for await end in group {
-            // Streams that would go on for ever are cut off; they can be attached to again.
-            switch end {
-            case .graceOver: group.cancelAll()
-            case .served(let fault):
-                first = first ?? fault
-                open -= 1
-                if open == 0 { group.cancelAll() }
-            }
+            first = first ?? end.fault
+            if end.isServer { serving -= 1 }
+            // Only the moment is left to wait for. Servers are never cancelled: see Connections.
+            if serving == 0 { group.cancelAll() }
         }
         return first
     }
+}
+
+/// Ends the process after `seconds`: what is cut off goes on at the next start, as after a crash.
+private func endLate(_ seconds: Int, _ log: Logger) -> any DispatchSourceTimer {
+    // A queue of its own: what keeps the end waiting may hold every thread of the pool.
+    let timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "roostd.end"))
+    timer.schedule(deadline: .now() + .seconds(seconds))
+    timer.setEventHandler {
+        log.error("work did not end in \(seconds) s; it goes on at the next start")
+        _exit(1)
+    }
+    timer.resume()
+    return timer
 }
 
 /// Makes `path` and what is missing above it, for this user only.

@@ -31,6 +31,15 @@ struct Serving {
     func run<Result: Sendable>(
         _ body: @escaping @Sendable (_ port: Int) async throws -> Result
     ) async throws -> Result {
+        try await run { port, _ in try await body(port) }
+    }
+
+    /// As the other one, with the transport itself.
+    func run<Result: Sendable>(
+        _ body:
+            @escaping @Sendable (_ port: Int, _ transport: ConnectTransport<Payload>) async throws
+            -> Result
+    ) async throws -> Result {
         let (ports, port) = AsyncStream.makeStream(of: Int.self)
         var configuration = configuration
         configuration.onListening = { text in
@@ -49,7 +58,7 @@ struct Serving {
             group.addTask { try await server.serve() }
             for await port in ports {
                 defer { server.beginGracefulShutdown() }
-                return try await body(port)
+                return try await body(port, transport)
             }
             try await group.waitForAll()
             throw Fault(.bug, "the server never listened")
@@ -63,6 +72,8 @@ final class TestVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
     let watchEnds = AsyncStream.makeStream(of: Bool.self)
     /// Yields when a slow call begins, and when its task was cancelled.
     let slowCalls = AsyncStream.makeStream(of: Bool.self)
+    /// What calls of the VM `stubborn` wait for, deaf to their cancellation.
+    let release = AsyncStream.makeStream(of: Void.self)
     /// Peers and calls as the handlers saw them.
     let seen = Mutex<[(peer: Peer, call: Call?, host: String)]>([])
 
@@ -125,6 +136,11 @@ final class TestVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
             slowCalls.continuation.yield(false)
             defer { slowCalls.continuation.yield(Task.isCancelled) }
             try await Task.sleep(for: .seconds(600))
+        }
+        if request.id == "stubborn" {
+            slowCalls.continuation.yield(false)
+            let release = release.stream
+            await Task { for await _ in release { return } }.value
         }
         if request.id == "bug" { throw Unexpected() }
         throw Fault(

@@ -188,6 +188,28 @@ struct StreamTests {
         #expect(error["code"] as? String == "canceled")
     }
 
+    @Test(arguments: ["--http1.1", "--http2-prior-knowledge"])
+    func aCallThatNeverEndsIsCutOffWhenConnectionsAreClosed(version: String) async throws {
+        let serving = Serving()
+        let answer = try await serving.run { port, transport in
+            let client = try RunningCurl(
+                [
+                    version, "-H", "Content-Type: application/json",
+                    "http://127.0.0.1:\(port)/roost.compute.v1.VMService/GetVM",
+                ],
+                input: Data(#"{"id":"stubborn"}"#.utf8)
+            )
+            for await _ in serving.vms.slowCalls.stream { break }
+            transport.beginGracefulShutdown()
+            transport.closeConnections()
+            var answer = Data()
+            for await piece in client.pieces { answer.append(piece) }
+            serving.vms.release.continuation.yield()
+            return answer
+        }
+        #expect(answer.isEmpty)
+    }
+
     @Test func keepAliveServesManyCallsOnOneConnection() async throws {
         let url = "roost.compute.v1.VMService/GetVM"
         let answer = try await Serving().run { port in

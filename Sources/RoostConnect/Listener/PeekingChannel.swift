@@ -28,6 +28,7 @@ struct PeekingChannel: ServerChildChannel {
     }
 
     let responder: ConnectionResponder
+    let connections: Connections
     /// A connection that says nothing for this long is closed.
     let idleTimeout: TimeAmount
 
@@ -42,6 +43,7 @@ struct PeekingChannel: ServerChildChannel {
         return channel.eventLoop.makeCompletedFuture {
             let handler = PeekHandler(decided: decided, patience: idleTimeout)
             try channel.pipeline.syncOperations.addHandler(handler)
+            connections.add(channel)
             return Value(channel: channel, speaking: speaking)
         }
     }
