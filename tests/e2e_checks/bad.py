@@ -130,7 +130,7 @@ def no_disk(bench):
     with PrivateDaemon(place, setup) as full:
         pid = full.daemon_pid()
         inside = f"/proc/{pid}/root{place.state}"
-        claim("fine" in full.ok("run", "--", "echo", "fine"))
+        claim("fine" in full.ok("run", "--no-template", "--", "echo", "fine"))
         fill(inside, 20)
         full.fails("run", "--", "true", code=125, words=["MiB left", "op-"])
         fill(inside, 0)
@@ -141,7 +141,7 @@ def no_disk(bench):
         claim(os.listdir(f"{inside}/vms") == [] and full.vmms() == {}, "something is left")
         claim(len(os.listdir(f"{inside}/images")) == 1, os.listdir(f"{inside}/images"))
         os.unlink(f"{inside}/ballast")
-        claim("fine" in full.ok("run", "--", "echo", "fine"), "it does not recover")
+        claim("fine" in full.ok("run", "--no-template", "--", "echo", "fine"), "it does not recover")
         claim(full.daemon_pid() == pid, "the daemon was another one")
         claim(json.loads(full.ok("doctor", "--leaks", "-o", "json")) == [])
 

@@ -317,6 +317,16 @@ class Place:
 
     def vmms(self):
         """QEMU's pids by VM, by looking at the host."""
+        builders = self.builders()
+        return {vm: pid for vm, pid in self.all_vmms().items() if vm not in builders}
+
+    def builders(self):
+        """Likewise of the VMs that templates are being made with: nobody's, and gone when done."""
+        return {vm: pid for vm, pid in self.all_vmms().items()
+                if b"guest=template," in read(f"/proc/{pid}/cmdline")}
+
+    def all_vmms(self):
+        """QEMU's pids by VM, by looking at the host, and by the VMs that templates are made with."""
         found = {}
         for pid, arguments in processes():
             if "-uuid" in arguments and "qemu" in arguments[0]:
@@ -341,8 +351,10 @@ class Place:
         return f"/dev/shm/roost-{uid}-{fingerprint(self.state)}"
 
     def memory_files(self):
-        folder = self.memory
-        return [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
+        """Files of guest memory; without those of VMs that templates are being made with."""
+        folder, others = self.memory, [f"roost-{vm}." for vm in self.builders()]
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        return [f"{folder}/{name}" for name in names if not name.startswith(tuple(others))]
 
     def kill_daemon(self):
         pid = self.find_daemon()
@@ -364,7 +376,7 @@ class Place:
         shutil.rmtree(self.state)
 
     def remains(self):
-        found = [f"QEMU {pid} of VM {vm}" for vm, pid in self.vmms().items()]
+        found = [f"QEMU {pid} of VM {vm}" for vm, pid in self.all_vmms().items()]
         found += [f"memory file {path}" for path in self.memory_files()]
         daemon = self.find_daemon()
         if daemon:
@@ -383,14 +395,9 @@ class Place:
         daemon = self.find_daemon()
         if daemon:
             kill(daemon)
-        for pid in self.vmms().values():
+        for pid in self.all_vmms().values():
             kill(pid)
-        for path in self.memory_files():
-            os.unlink(path)
-        try:
-            os.rmdir(self.memory)
-        except OSError:
-            pass
+        shutil.rmtree(self.memory, ignore_errors=True)
 
 
 def new_id():

@@ -225,6 +225,7 @@ extension VMService {
             try await link.preempt(vm.id, operation: running)
         }
         _ = try await ledger.ending(of: running)
+        try unlessCallerLeft()
     }
 
     /// Records that nothing had to be done, so that a repeat of the id says the same.

@@ -46,6 +46,7 @@ extension VMService {
                 return .settled(self.outcome(found, changed: false, context))
             }
             do throws(Fault) {
+                try await self.parts.failpoints.pass(.beforeAccept)
                 try await self.commit(batch)
             } catch  where error.reason == .storeConflict {
                 throw try await self.conflict(of: vm, error)

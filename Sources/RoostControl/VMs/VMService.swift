@@ -101,6 +101,7 @@ package final class VMService: Sendable {
                 // The same request is on its way in: its end is this one's answer too.
                 parts.failpoints.mark(.sameIDWaited)
                 await waitForLive(context.operation)
+                try unlessCallerLeft()
                 continue
             }
             // Between the look and the beginning it may have come and gone.
@@ -153,6 +154,12 @@ package final class VMService: Sendable {
             // Accepted is accepted: it goes on as it would after a crash here.
             parts.log.warning("failpoint after accept", metadata: ["op_id": "\(row.id)"])
         }
+    }
+
+    /// Throws once the caller is gone: nobody waits for what was not accepted, and every wait of a
+    /// cancelled task ends at once, so that trying again would go on without a pause.
+    func unlessCallerLeft() throws(Fault) {
+        if Task.isCancelled { throw Fault(.opCancelled, "the caller has gone") }
     }
 
     private func waitForLive(_ id: OperationID) async {

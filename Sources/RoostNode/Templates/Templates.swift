@@ -42,9 +42,14 @@ final class Templates: Sendable {
         guard let name = name(for: spec), let driver = parts.driver as? any Forking else {
             return nil
         }
-        let found = try await driver.savedMachine(in: parts.files.templateFolder(name))
-        if found != nil { note(name) }
-        return found
+        do throws(Fault) {
+            let found = try await driver.savedMachine(in: parts.files.templateFolder(name))
+            if found != nil { note(name) }
+            return found
+        } catch  where error.reason == .savedStateDamaged {
+            await drop(spec, because: error)
+            return nil
+        }
     }
 
     /// Removes the template for `spec`: it did not serve.
@@ -98,9 +103,15 @@ final class Templates: Sendable {
         guard let driver = parts.driver as? any Forking else { return }
         for name in try await parts.files.templates() {
             let folder = parts.files.templateFolder(name)
-            if try await driver.savedMachine(in: folder) == nil {
-                try await driver.discard(savedIn: folder)
-            }
+            if try await !isWhole(folder, driver) { try await driver.discard(savedIn: folder) }
+        }
+    }
+
+    private func isWhole(_ folder: String, _ driver: any Forking) async throws(Fault) -> Bool {
+        do throws(Fault) {
+            return try await driver.savedMachine(in: folder) != nil
+        } catch  where error.reason == .savedStateDamaged {
+            return false
         }
     }
 

@@ -298,7 +298,13 @@ package final class NodeVMs: Sendable {
 
     private func isSaved(_ id: VMID, _ disks: DisksPlace) async throws(Fault) -> Bool {
         guard disks != .missing, let driver = parts.driver as? any Forking else { return false }
-        return try await driver.savedMachine(in: parts.files.savedFolder(id, disks)) != nil
+        do throws(Fault) {
+            return try await driver.savedMachine(in: parts.files.savedFolder(id, disks)) != nil
+        } catch  where error.reason == .savedStateDamaged {
+            // There, and of no use: who starts from it is told so. Looking must always have an
+            // answer, or no operation on the VM would ever end.
+            return true
+        }
     }
 
     /// What everything on this node is now: what is being done first, then what is seen.
