@@ -6,6 +6,7 @@ import RoostConnect
 import RoostControl
 import RoostLinux
 import RoostModel
+import RoostOperations
 import RoostServices
 
 /// What is served where: one server for each address.
@@ -105,7 +106,7 @@ extension World {
             log.notice("serving", metadata: ["address": "\(bound)"])
             Ready.say()
         }
-        let surroundings = surroundings
+        let (surroundings, stop) = (surroundings, stop)
         let transport = IdentifiedTransport(ConnectTransport<Payload>(configuration)) {
             surroundings.operationID()
         }
@@ -123,7 +124,8 @@ extension World {
             transport: transport,
             services: services.sorted { $0.key < $1.key }.map(\.value) + standard,
             interceptors: [
-                CallInterceptor(), meter, CallLog(log: log), CancellationInterceptor(),
+                CallInterceptor(), meter, CallLog(log: log),
+                CancellationInterceptor { stop.isSet },
                 OriginInterceptor(), PrincipalInterceptor(),
             ]
         )

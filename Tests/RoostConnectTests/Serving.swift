@@ -17,8 +17,10 @@ let madeOperation = OperationID(bits: 0x0193_0000_0000_0000_0000_0000_0000_0042)
 struct Serving {
     let vms = TestVMs()
     var configuration: ConnectConfiguration
+    private let isEnding: Bool
 
-    init(_ address: ListenAddress = .tcp(host: "127.0.0.1", port: 0)) {
+    init(_ address: ListenAddress = .tcp(host: "127.0.0.1", port: 0), isEnding: Bool = false) {
+        self.isEnding = isEnding
         configuration = ConnectConfiguration(address: address)
         configuration.logger.logLevel = .error
         configuration.aliases = ["limiquantix.compute.v1.VMService": "roost.compute.v1.VMService"]
@@ -46,13 +48,14 @@ struct Serving {
             port.yield(text.split(separator: ":").last.flatMap { Int($0) } ?? 0)
         }
         let transport = ConnectTransport<Payload>(configuration)
+        let isEnding = isEnding
         let server = GRPCServer(
             transport: IdentifiedTransport(transport) { madeOperation },
             services: [
                 vms, EchoGuests(), HealthService(services: ["roost.compute.v1.VMService"]),
                 ReflectionService(services: ["roost.compute.v1.VMService"]),
             ],
-            interceptors: standardInterceptors()
+            interceptors: [CallInterceptor(), CancellationInterceptor { isEnding }]
         )
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }

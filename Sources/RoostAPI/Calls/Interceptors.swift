@@ -46,7 +46,11 @@ package struct CallInterceptor: ServerInterceptor {
 ///
 /// grpc-swift only sets a flag then: a watch outlived its client until the next write.
 package struct CancellationInterceptor: ServerInterceptor {
-    package init() {}
+    private let isEnding: @Sendable () -> Bool
+
+    /// A call that is cut off while `isEnding` says so is told ``Reason/shuttingDown``, which invites
+    /// a retry, instead of ``Reason/opCancelled``.
+    package init(isEnding: @escaping @Sendable () -> Bool = { false }) { self.isEnding = isEnding }
 
     package func intercept<Input: Sendable, Output: Sendable>(
         request: StreamingServerRequest<Input>,
@@ -57,7 +61,7 @@ package struct CancellationInterceptor: ServerInterceptor {
                 _ context: ServerContext
             ) async throws -> StreamingServerResponse<Output>
     ) async throws -> StreamingServerResponse<Output> {
-        let limit = CallLimit(request.metadata)
+        let limit = CallLimit(request.metadata, isEnding)
         // grpc-swift says `next` does not escape; the task below ends before this call does.
         let response = try await withoutActuallyEscaping(next) { next in
             try await limit.cancellable { try await next(request, context) }
@@ -72,8 +76,10 @@ package struct CancellationInterceptor: ServerInterceptor {
 private struct CallLimit: Sendable {
     let start = ContinuousClock.now
     let timeout: Duration?
+    let isEnding: @Sendable () -> Bool
 
-    init(_ metadata: Metadata) {
+    init(_ metadata: Metadata, _ isEnding: @escaping @Sendable () -> Bool) {
+        self.isEnding = isEnding
         timeout = metadata[stringValues: "grpc-timeout"].first { _ in true }.flatMap(grpcDuration)
     }
 
@@ -104,6 +110,9 @@ private struct CallLimit: Sendable {
     /// Why the call was cancelled.
     private func ending(_ cause: any Error) -> Fault {
         guard let timeout, ContinuousClock.now - start >= timeout else {
+            if isEnding() {
+                return Fault(.shuttingDown, "the daemon ends, and its guests go on", cause: cause)
+            }
             return Fault(.opCancelled, "the call was cancelled", cause: cause)
         }
         let operation = Call.current?.operation.description ?? ""
