@@ -35,12 +35,26 @@ package final class SimulatedHypervisor: Sendable {
         var nextPid: Int32 = 1000
         var nextDriver = 0
         var exits: [Int32: VMMExit.Cause] = [:]
+        /// What ended, the oldest first, at most twice ``SimulatedHypervisor/memory`` of them.
+        var ended: [(pid: Int32, id: VMID)] = []
         /// The pid that a VM had last.
         var latest: [VMID: Machine] = [:]
         /// Which process went on for another.
         var successors: [Int32: Int32] = [:]
         var nextTicket = 0
         var waiters: [Int: Waiter] = [:]
+
+        /// Keeps how the machine `pid` ended, and forgets what ended long ago.
+        mutating func note(_ cause: VMMExit.Cause, of pid: Int32, _ id: VMID) {
+            exits[pid] = cause
+            ended.append((pid, id))
+            guard ended.count > 2 * SimulatedHypervisor.memory else { return }
+            for old in ended.prefix(SimulatedHypervisor.memory) {
+                exits[old.pid] = nil
+                if latest[old.id]?.pid == old.pid { latest[old.id] = nil }
+            }
+            ended.removeFirst(SimulatedHypervisor.memory)
+        }
 
         /// The process that is `pid`'s machine now.
         func current(_ pid: Int32) -> Int32 {
@@ -49,6 +63,9 @@ package final class SimulatedHypervisor: Sendable {
             return pid
         }
     }
+
+    /// How many ends are remembered, at least; a host forgets those who ended as well.
+    private static let memory = 512
 
     private let state = Mutex(State())
     let saves = Mutex(SimulatedSaves())
@@ -76,9 +93,9 @@ package final class SimulatedHypervisor: Sendable {
         let waiters = state.withLock { state -> [Waiter] in
             let pid = state.current(pid)
             guard let index = state.machines.firstIndex(where: { $0.pid == pid }) else { return [] }
-            state.machines.remove(at: index)
+            let machine = state.machines.remove(at: index)
             state.behaviours[pid] = nil
-            state.exits[pid] = cause
+            state.note(cause, of: pid, machine.launch.id)
             let tickets = state.waiters.filter { $0.value.pid == pid }.keys.sorted()
             return tickets.compactMap { state.waiters.removeValue(forKey: $0) }
         }
@@ -214,7 +231,7 @@ package final class SimulatedHypervisor: Sendable {
             await withCheckedContinuation { continuation in
                 let isOver = state.withLock { state in
                     let pid = state.current(pid)
-                    if state.exits[pid] != nil || Task.isCancelled { return true }
+                    if state.behaviours[pid] == nil || Task.isCancelled { return true }
                     state.waiters[ticket] = Waiter(pid: pid, continuation: continuation)
                     return false
                 }
