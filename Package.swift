@@ -293,6 +293,13 @@ let package = Package(
             ["RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel"]
         ),
         tests(
+            "RoostControlTests",
+            [
+                "RoostControl", "RoostNode", "RoostModel", "RoostOperations", "RoostStore",
+                "RoostDriver", "RoostHost", "RoostLink", log,
+            ]
+        ),
+        tests(
             "RoostNodeTests",
             [
                 "RoostNode", "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore",

@@ -120,6 +120,8 @@ int roost_signal_descriptor(void) {
     sigaddset(&wanted, SIGTERM);
     sigaddset(&wanted, SIGINT);
     sigaddset(&wanted, SIGPWR);
+    sigaddset(&wanted, SIGUSR1);
+    sigaddset(&wanted, SIGUSR2);
     if (sigprocmask(SIG_BLOCK, &wanted, NULL) < 0) return -errno;
     return outcome(signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
 }

@@ -4,7 +4,11 @@ import RoostGuestWire
 
 extension Agent {
     /// The task that serves a request.
-    func task(for request: Request, on stream: UInt32) -> any StreamTask {
+    func task(
+        for request: Request,
+        on stream: UInt32,
+        of operation: OperationMark
+    ) -> any StreamTask {
         let consume: (Int) -> Void = { [weak self] in self?.consumed($0, on: stream) }
         if isStopping { return AnswerTask(GuestFailure(.failed, "the guest is shutting down")) }
         do throws(GuestFailure) {
@@ -28,26 +32,34 @@ extension Agent {
             case .stats: return AnswerTask(body: guestStats().encoded(), [.done(bytes: 0)])
             case .ports: return AnswerTask(body: listeningPorts().encoded(), [.done(bytes: 0)])
             case .setHostname, .setClock, .renewIdentity, .sync, .shutdown:
-                return try changeMachine(request)
+                return try changeMachine(request, for: operation)
             }
         } catch {
             return AnswerTask(error)
         }
     }
 
-    private func changeMachine(_ request: Request) throws(GuestFailure) -> any StreamTask {
+    private func changeMachine(
+        _ request: Request,
+        for operation: OperationMark
+    ) throws(GuestFailure) -> any StreamTask {
         guard role.mayChangeMachine else {
             throw GuestFailure(.unsupported, "\(request.name): this agent does not own its machine")
         }
         do throws(SystemFailure) {
             switch request {
             case .setHostname(let name): try setHostname(name)
-            case .setClock(let time): try setWallClock(time)
-            case .renewIdentity(let request): try renewIdentity(request)
+            case .setClock(let time):
+                let lag = time.subtractingReportingOverflow(wallNanoseconds()).partialValue
+                try setWallClock(time)
+                say("set the clock by \(lag / 1_000_000) ms", for: operation)
+            case .renewIdentity(let request):
+                try renewIdentity(request)
+                say("renewed the identity", for: operation)
             case .sync: return try syncTask()
             case .shutdown(let reboot, let grace):
                 // The answer goes out first: `shutDown` waits for the port to drain.
-                shutDown(reboot: reboot, grace: UInt64(grace))
+                shutDown(reboot: reboot, grace: UInt64(grace), for: operation)
             case .exec, .attach, .listSessions, .signal, .readFile, .facts, .writeFile,
                 .tarOut, .tarIn, .stats, .ports:
                 break

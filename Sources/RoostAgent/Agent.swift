@@ -137,8 +137,8 @@ package final class Agent {
 
     private func handle(_ incoming: Mux.Incoming, credit: Int) {
         switch incoming {
-        case .opened(let stream, let request):
-            tasks[stream] = task(for: request, on: stream)
+        case .opened(let stream, let request, let operation):
+            tasks[stream] = task(for: request, on: stream, of: operation)
             turn.append(stream)
         case .message(let stream, let message): tasks[stream]?.receive(message)
         case .data(let stream, _, let bytes):
@@ -225,8 +225,7 @@ package final class Agent {
             while true {
                 let number = roost_next_signal(descriptor)
                 guard number > 0 else { break }
-                // Ctrl-alt-del and a power failure are orders to process 1.
-                if number != SIGCHLD { shutDown(reboot: number == SIGINT, grace: 10_000) }
+                if let reboot = rebootOrder(number) { shutDown(reboot: reboot, grace: 10_000) }
             }
             reap()
         }
@@ -244,6 +243,18 @@ package final class Agent {
                 sessions.childEnded(pid, status)
             }
         }
+    }
+}
+
+/// What a signal orders process 1 to do: to reboot (`true`), to power off, or nothing.
+///
+/// Ctrl-alt-del comes as SIGINT and a power failure as SIGPWR, from the kernel. busybox's `reboot`,
+/// `halt` and `poweroff` send SIGTERM, SIGUSR1 and SIGUSR2 to process 1, as its own init has them.
+func rebootOrder(_ signal: Int32) -> Bool? {
+    switch signal {
+    case SIGINT, SIGTERM: true
+    case SIGPWR, SIGUSR1, SIGUSR2: false
+    default: nil
     }
 }
 

@@ -6,7 +6,7 @@ extension Agent {
     /// Ends every process, unmounts and powers off or reboots. Once begun it is not begun again.
     ///
     ///     announce ▶ SIGTERM ▶ wait until none is left, at most `grace` ms ▶ SIGKILL ▶ sync ▶ off
-    func shutDown(reboot: Bool, grace: UInt64) {
+    func shutDown(reboot: Bool, grace: UInt64, for operation: OperationMark = .none) {
         guard !isStopping else { return }
         isStopping = true
         announce(.stopping)
@@ -17,30 +17,34 @@ extension Agent {
             kill(-1, SIGTERM)
             kill(-1, SIGCONT)
             let deadline = loop.after(min(grace, 600_000)) { [unowned self] in
-                finish(reboot: reboot)
+                finish(reboot: reboot, operation)
             }
-            waitForProcesses(deadline, reboot: reboot)
+            waitForProcesses(deadline, reboot: reboot, operation)
         }
     }
 
-    private func waitForProcesses(_ deadline: Int, reboot: Bool) {
+    private func waitForProcesses(_ deadline: Int, reboot: Bool, _ operation: OperationMark) {
         reap()
         if !anyProcessLeft() {
             loop.cancel(deadline)
-            return finish(reboot: reboot)
+            return finish(reboot: reboot, operation)
         }
         // A process that is not our child ends without a signal to us.
-        _ = loop.after(10) { [unowned self] in waitForProcesses(deadline, reboot: reboot) }
+        _ = loop.after(10) { [unowned self] in
+            waitForProcesses(deadline, reboot: reboot, operation)
+        }
     }
 
-    private func finish(reboot: Bool) {
+    private func finish(reboot: Bool, _ operation: OperationMark) {
         kill(-1, SIGKILL)
         reap()
         sync()
         unmountAll()
-        say(reboot ? "rebooting" : "powering off")
+        say(reboot ? "rebooting" : "powering off", for: operation)
+        // The console is a slow serial line; what it has not sent is lost with the machine.
+        tcdrain(2)
         _ = roost_reboot(reboot ? 1 : 0)
-        say("reboot(2) was refused")
+        say("reboot(2) was refused", for: operation)
     }
 
     /// Under another init the machine is that init's to stop; what its image calls it is tried.

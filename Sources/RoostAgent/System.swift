@@ -52,9 +52,10 @@ func checkShim(
     throw SystemFailure(call: call, subject: subject, errno: -result)
 }
 
-/// Prints one line to the console.
-func say(_ text: String) {
-    let line = Array("roost-agent: \(text)\n".utf8)
+/// Prints one line to the console, with the op id of the request that caused it.
+func say(_ text: String, for operation: OperationMark = .none) {
+    let mark = operation == .none ? "" : " op_id=\(operation)"
+    let line = Array("roost-agent: \(text)\(mark)\n".utf8)
     _ = line.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
 }
 

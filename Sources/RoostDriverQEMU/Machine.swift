@@ -192,9 +192,26 @@ final class Machine: Sendable {
             if event.data["reason"]?.text == "guest-shutdown" {
                 state.withLock { $0.saidPowerOff = true }
             }
-        case "RESET": if event.data["guest"]?.truth == true { countGuestReset() }
+        case "RESET":
+            if event.data["guest"]?.truth == true {
+                hangUpOnAgent()
+                countGuestReset()
+            }
         default: break
         }
+    }
+
+    /// Ends the connection to the agent that a reset has ended: QEMU holds the socket open, and the
+    /// agent of the next boot does not know it. Whoever waited for that agent waited for ever.
+    ///
+    /// A connection on which nothing has come yet waits for the next agent, and is left to it.
+    private func hangUpOnAgent() {
+        let agent = state.withLock { state -> SocketStream? in
+            guard state.agent?.hasReceived == true else { return nil }
+            defer { state.agent = nil }
+            return state.agent
+        }
+        agent?.closeNow()
     }
 
     /// A guest that panics at boot would reset itself for ever and hold a core.

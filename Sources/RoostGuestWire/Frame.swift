@@ -183,3 +183,16 @@ package struct OperationMark: Hashable, Sendable {
         self.high = high
     }
 }
+
+extension OperationMark: CustomStringConvertible {
+    /// `op-` and 26 characters, as the host writes the op id; empty for ``none``.
+    package var description: String {
+        guard self != .none else { return "" }
+        let bits = UInt128(high) << 64 | UInt128(low)
+        let digits = Array("0123456789abcdefghjkmnpqrstvwxyz".utf8)
+        let text = stride(from: 125, through: 0, by: -5).map {
+            digits[Int(bits >> UInt128($0) & 31)]
+        }
+        return "op-" + String(decoding: text, as: UTF8.self)
+    }
+}

@@ -3,8 +3,8 @@
 package struct Mux: Sendable {
     /// What an accepted frame means to the owner.
     package enum Incoming: Hashable, Sendable {
-        /// The host wants something.
-        case opened(UInt32, Request)
+        /// The host wants something, for an operation of its own.
+        case opened(UInt32, Request, OperationMark)
         case message(UInt32, Message)
         case data(UInt32, DataChannel, [UInt8])
         /// More may be sent on the stream.
@@ -133,8 +133,8 @@ package struct Mux: Sendable {
         case (.ping(let number), .guest) where stream == 0: return .ping(number)
         case (.pong(let number), .host) where stream == 0: return .pong(number)
         case (.event(let event), .host) where stream == 0: return .event(event)
-        case (.open(let credit, _, let request), .guest) where stream != 0:
-            return try accept(stream, credit: credit, request)
+        case (.open(let credit, let operation, let request), .guest) where stream != 0:
+            return try accept(stream, credit: credit, request, operation)
         case (.ping, _), (.pong, _), (.event, _), (.open, _):
             throw .misplaced(kind: frame.kind, stream: stream)
         case (.message, _), (.data, _), (.credit, _), (.end, _), (.reset, _):
@@ -147,7 +147,8 @@ package struct Mux: Sendable {
     private mutating func accept(
         _ stream: UInt32,
         credit: UInt32,
-        _ request: Request
+        _ request: Request,
+        _ operation: OperationMark
     ) throws(WireError) -> Incoming {
         guard stream > lastOpened else { throw .streamReused(stream) }
         guard streams.count < WireLimits.streams else { throw .tooManyStreams }
@@ -157,7 +158,7 @@ package struct Mux: Sendable {
             receiveCredit: initialReceiveCredit,
             window: initialReceiveCredit
         )
-        return .opened(stream, request)
+        return .opened(stream, request, operation)
     }
 
     private mutating func receive(_ frame: Frame, in known: Stream) throws(WireError) -> Incoming {

@@ -33,13 +33,26 @@ package struct Fault: Error {
     /// The kind of fault, as the transports say it.
     package var code: Code { reason.code }
 
-    /// What a person can do about it: the catalogue's sentence with this fault's metadata filled in.
+    /// What a person can do about it: the catalogue's sentence, for the VM's `state` if the metadata
+    /// has one, with the metadata filled in. What it does not have stands in capitals, as in `VM`.
     package var remedy: String {
-        var text = reason.remedy
+        let state = metadata["state"].flatMap { VMState(rawValue: $0) }
+        var text = state.flatMap { reason.remedy(in: $0) } ?? reason.remedy
         for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
             text = text.replacing("{\(key)}", with: value)
         }
-        return text
+        return capitalized(text)
+    }
+
+    /// `text` with each `{key}` that is left as a word in capitals.
+    private func capitalized(_ text: String) -> String {
+        var result = ""
+        var rest = text[...]
+        while let open = rest.firstIndex(of: "{"), let close = rest[open...].firstIndex(of: "}") {
+            result += rest[..<open] + rest[rest.index(after: open)..<close].uppercased()
+            rest = rest[rest.index(after: close)...]
+        }
+        return result + rest
     }
 
     /// The kinds of fault. Closed on purpose: the compiler finds every place that maps them.

@@ -85,6 +85,17 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     /// The remedy, with `{key}` where the fault's metadata goes.
     package var remedy: String { entry.remedy }
 
+    /// The remedy for a VM that is in `state`, where that leads further than ``remedy`` does.
+    package func remedy(in state: VMState) -> String? {
+        switch (self, state) {
+        case (.wrongState, .suspended), (.needsStopped, .suspended):
+            "start it first: roost start {vm}, or drop its memory: roost kill {vm}"
+        case (.wrongState, .paused): "let it go on first: roost resume {vm}"
+        case (.wrongState, .stopped), (.wrongState, .failed): "start it first: roost start {vm}"
+        default: nil
+        }
+    }
+
     // Statements, not one switch expression: its type check took minutes.
     private var entry: Entry {
         switch self {

@@ -251,7 +251,7 @@ struct World: Sendable {
         try await vms.recover()
         try await guests.recover()
         let (vms, clock, sessions) = (vms, surroundings.clock, sessions)
-        spawner.spawn { await followSleep(of: clock) { await sessions.stepClocks() } }
+        spawner.spawn { await followTime(of: clock) { await sessions.stepClocks() } }
         spawner.spawn {
             // Hourly: what the trash and the journal may forget.
             while !Task.isCancelled {
@@ -325,27 +325,26 @@ private func nodeID(
     return id
 }
 
-/// Calls `woke` after this host has slept: only CLOCK_BOOTTIME goes on while it does.
-private func followSleep(
+/// Calls `step` when guests no longer know the time.
+private func followTime(
     of clock: any Clock<Duration>,
-    woke: @Sendable () async -> Void
+    step: @Sendable () async -> Void
 ) async {
-    var asleep = secondsAsleep()
+    var watch = ClockWatch(hostTime())
     while !Task.isCancelled {
         do { try await clock.sleep(for: .seconds(15)) } catch { return }
-        let now = secondsAsleep()
-        if now > asleep + 1 { await woke() }
-        asleep = now
+        if watch.isOff(at: hostTime()) { await step() }
     }
 }
 
-/// Seconds that this host has slept since it booted.
-private func secondsAsleep() -> Int {
+/// What this host's clocks say.
+private func hostTime() -> ClockWatch.Reading {
     var awake = timespec()
-    var all = timespec()
     clock_gettime(CLOCK_MONOTONIC, &awake)
-    clock_gettime(CLOCK_BOOTTIME, &all)
-    return all.tv_sec - awake.tv_sec
+    return ClockWatch.Reading(
+        wall: SystemWallClock().now(),
+        awake: .seconds(awake.tv_sec) + .nanoseconds(awake.tv_nsec)
+    )
 }
 
 /// Eight digits that differ for different texts (FNV-1a).

@@ -216,7 +216,7 @@ import Testing
 @Suite struct ExitStatusTests {
     @Test func everyReasonHasTheStatusOfTheTable() throws {
         let lines = Reason.allCases.map { reason in
-            "\(reason.rawValue) \(ExitStatus.of(reason)) \(ExitStatus.ofCommand(reason))\n"
+            "\(reason.rawValue) \(ExitStatus.of(reason)) \(ExitStatus.ofCommand(Fault(reason, "")))\n"
         }
         let text = "REASON STATUS STATUS-OF-RUN\n" + lines.joined()
         #expect(try goldenDifference(text, named: "exit-status.txt") == nil)

@@ -51,7 +51,7 @@ import Testing
         }
         let ofGuests = Set(Reference.guestExitStatuses.map(\.name))
         for reason in Reason.allCases {
-            #expect(ofGuests.contains(String(ExitStatus.ofCommand(reason))), "\(reason)")
+            #expect(ofGuests.contains(String(ExitStatus.ofCommand(Fault(reason, "")))), "\(reason)")
         }
     }
 

@@ -20,6 +20,20 @@ struct ErrorsPageTests {
         for reason in Reason.allCases.sorted(by: { $0.rawValue < $1.rawValue }) {
             page += "| `\(reason.rawValue)` | \(reason.code.rawValue) | \(reason.remedy) |\n"
         }
+        page += """
+
+            Where the VM's state says more, the remedy is another:
+
+            | reason | state | remedy |
+            |---|---|---|
+
+            """
+        for reason in Reason.allCases.sorted(by: { $0.rawValue < $1.rawValue }) {
+            for state in VMState.allCases {
+                guard let remedy = reason.remedy(in: state) else { continue }
+                page += "| `\(reason.rawValue)` | \(state.rawValue) | \(remedy) |\n"
+            }
+        }
         let difference = try goldenDifference(
             page,
             at: URL(filePath: #filePath).deletingLastPathComponent()

@@ -155,6 +155,7 @@ private struct NoGuest: GuestLinks {
     func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
     func settle(_ vm: VMID) async throws(Fault) { throw absent }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
+    func stepClock(_ vm: VMID) async {}
     func drop(_ vm: VMID) async {}
     private var absent: Fault { Fault(.unsupported, "no guest here") }
 }

@@ -49,6 +49,8 @@ def pause(place):
     place.ok("resume", "box")
     passed = place.uptime("box") - before
     claim(passed < 2.5, f"its uptime went on by {passed:.2f} s over 3 s of pause")
+    until(lambda: abs(int(place.sh("box", "date +%s")) - time.time()) < 2, 5,
+          "its clock to be set after the pause")
 
 
 def cpu_ticks(pid):
@@ -76,9 +78,39 @@ def reboot(place):
     place.sh("box", "test -e /root/mark && test ! -e /run/mark")
 
 
+def own_reboot(place):
+    """The guest resets itself: nobody hangs on the agent that is gone, and the next one is found."""
+    pid = place.vmm("box")
+    boot = "cat /proc/sys/kernel/random/boot_id"
+    for command in ("reboot", "-f"), ("reboot",):
+        before = place.sh("box", boot)
+        begun = time.monotonic()
+        waiting = place.popen("roost", "exec", "box", "--", "sleep", "600",
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        place("exec", "box", "--", *command, timeout=30)
+        waiting.wait(30)
+        until(lambda: booted_since(place, before), 30, "the guest to boot anew")
+        claim(time.monotonic() - begun < 30, "it took", time.monotonic() - begun)
+    claim(place.vmm("box") == pid, "another process")
+    begun = time.monotonic()
+    place.ok("stop", "box")
+    claim(time.monotonic() - begun < 15, "the agent of the second boot was not asked to stop")
+    place.ok("start", "box")
+
+
+def booted_since(place, before):
+    """Whether the guest answers and is in another boot; one that is going down refuses."""
+    answer = place("exec", "box", "--", "cat", "/proc/sys/kernel/random/boot_id")
+    return answer.code == 0 and answer.out != before
+
+
 def stop_and_start(place):
     place.ok("stop", "box")
     claim(place.state_of("box") == "STOPPED")
+    stopped = json.loads(place.ok("ops", "ls", "--vm", "box", "-o", "json"))[0]
+    claim(stopped["method"] == "StopVM", stopped)
+    claim(f"powering off op_id={stopped['id']}" in place.ok("logs", "--tail", "20", "box"),
+          "the guest's last line does not name", stopped["id"])
     claim(place.vmms() == {} and place.memory_files() == [], "something runs on")
     claim(place.ok("logs", "box").strip(), "its console log went with it")
     place.fails("pause", "box", code=4, words=["STOPPED"])
@@ -125,11 +157,13 @@ def trash(place):
 
 
 def own_end(place):
-    """The guest powers itself off."""
-    place.ok("exec", "-d", "box", "--", "poweroff", "-f")
-    claim(place.ok("wait", "box", "--timeout", "30s").strip().endswith("STOPPED"))
-    status = place.json("get", "box")["status"]
-    claim("powered off" in status["reason"], status)
+    """The guest powers itself off: at once, and by a word to process 1."""
+    for command in ("poweroff",), ("poweroff", "-f"):
+        place.ok("start", "box")
+        place.ok("exec", "-d", "box", "--", *command)
+        claim(place.ok("wait", "box", "--timeout", "30s").strip().endswith("STOPPED"), command)
+        status = place.json("get", "box")["status"]
+        claim("powered off" in status["reason"], command, status)
 
 
 def waited(place):
@@ -175,6 +209,8 @@ def checks(runner, place):
     runner.check("pause stops the guest's clock and CPU time, and resume lets it go on", pause, place)
     runner.check("restart makes a new process and keeps the disk", restart, place)
     runner.check("reboot keeps the process and the disk, and boots anew", reboot, place)
+    runner.check("a guest that resets itself is entered again, and nobody waits for ever",
+                 own_reboot, place)
     runner.check("stop ends everything that runs, its log stays, and start brings it back",
                  stop_and_start, place)
     runner.check("set changes memory and CPUs of a stopped VM only", set_memory, place)

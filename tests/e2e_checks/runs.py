@@ -34,6 +34,7 @@ def half_close(place):
 
 def unknown_command(place):
     place.fails("run", "--", "no-such-command", code=127, words=["no-such-command"])
+    place.fails("run", "--", "/etc", code=126, words=["/etc"])
     nothing_stays(place)
 
 

@@ -34,9 +34,11 @@ enum ExitStatus {
         }
     }
 
-    /// The status of a command in a guest that did not begin, for a fault of `reason`.
-    static func ofCommand(_ reason: Reason) -> Int32 {
-        switch reason {
+    /// The status of a command in a guest that did not begin, for `fault`.
+    static func ofCommand(_ fault: Fault) -> Int32 {
+        switch fault.reason {
+        // The guest tells what is not there from what is there and cannot be run.
+        case .commandNotFound where fault.metadata["exitCode"] == "126": commandNotExecutable
         case .commandNotFound: commandNotFound
         case .permissionDenied: commandNotExecutable
         default: toolFailed

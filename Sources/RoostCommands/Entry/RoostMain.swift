@@ -83,8 +83,8 @@ func report(
     let isTyped = (error as? Fault)?.reason == .invalidFields
     let hint = isTyped ? "see roost help, and --help of the command" : received.remedy
     if !hint.isEmpty { invocation.talk("hint: \(hint)") }
-    let reason = received.fault.reason
-    return passesGuestCode ? ExitStatus.ofCommand(reason) : ExitStatus.of(reason)
+    return passesGuestCode
+        ? ExitStatus.ofCommand(received.fault) : ExitStatus.of(received.fault.reason)
 }
 
 /// Ends the program with a status when everything has been said.

@@ -30,10 +30,13 @@ package final class GuestService: Sendable {
         let vm = try await reachable(reference, project)
         var request = request
         request.image = vm.spec.image
-        let session = try await vms.parts.nodes.link(vm.status.node).exec(vm.id, request)
-        guard vm.spec.disposable else { return session }
+        let session: any ExecSession
+        do throws(Fault) {
+            session = try await vms.parts.nodes.link(vm.status.node).exec(vm.id, request)
+        } catch { throw error.of(vm) }
+        guard vm.spec.disposable else { return NamedSession(session, of: vm, onClose: nil) }
         sessions.withLock { $0[vm.id, default: 0] += 1 }
-        return CountedSession(session) { [self] in closed(vm) }
+        return NamedSession(session, of: vm) { [self] in closed(vm) }
     }
 
     /// Opens a file or a tree in a guest.
@@ -49,7 +52,9 @@ package final class GuestService: Sendable {
             )
         }
         let vm = try await reachable(reference, project)
-        return try await vms.parts.nodes.link(vm.status.node).copy(vm.id, request)
+        do throws(Fault) {
+            return try await vms.parts.nodes.link(vm.status.node).copy(vm.id, request)
+        } catch { throw error.of(vm) }
     }
 
     /// A piece of a log, also of a VM that does not run.
@@ -65,7 +70,9 @@ package final class GuestService: Sendable {
     /// What the guest's agent says.
     package func status(_ reference: String, project: String) async throws(Fault) -> GuestStatus {
         let vm = try await reachable(reference, project)
-        return try await vms.parts.nodes.link(vm.status.node).guestStatus(vm.id)
+        do throws(Fault) {
+            return try await vms.parts.nodes.link(vm.status.node).guestStatus(vm.id)
+        } catch { throw error.of(vm) }
     }
 
     /// Gives disposable VMs that an earlier daemon left their last ``lingering``.
@@ -139,19 +146,34 @@ package final class GuestService: Sendable {
     }
 }
 
-/// A session that says once when it has closed.
-private final class CountedSession: ExecSession {
+extension Fault {
+    /// The same with the VM's name, which the node does not know, for the remedy.
+    fileprivate func of(_ vm: VM) -> Fault {
+        var fault = self
+        fault.metadata["vm"] = vm.name
+        return fault
+    }
+}
+
+/// A session whose faults know its VM's name, and that says once when it has closed.
+private final class NamedSession: ExecSession {
     private let inner: any ExecSession
+    private let vm: VM
     private let onClose: Mutex<(@Sendable () -> Void)?>
 
-    init(_ inner: any ExecSession, onClose: @escaping @Sendable () -> Void) {
+    init(_ inner: any ExecSession, of vm: VM, onClose: (@Sendable () -> Void)?) {
         self.inner = inner
+        self.vm = vm
         self.onClose = Mutex(onClose)
     }
 
-    func send(_ input: ExecInput) async throws(Fault) { try await inner.send(input) }
+    func send(_ input: ExecInput) async throws(Fault) {
+        do throws(Fault) { try await inner.send(input) } catch { throw error.of(vm) }
+    }
 
-    func next() async throws(Fault) -> ExecOutput? { try await inner.next() }
+    func next() async throws(Fault) -> ExecOutput? {
+        do throws(Fault) { return try await inner.next() } catch { throw error.of(vm) }
+    }
 
     func close() async {
         await inner.close()

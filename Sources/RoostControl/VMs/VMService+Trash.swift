@@ -81,7 +81,7 @@ extension VMService {
         _ reference: String,
         _ project: String
     ) async throws(Fault) -> Versioned<VM> {
-        let found = try await find(reference, project: project, trashed: true)
+        let found = try await inTrash(reference, project)
         guard found.row.deletedAt != nil else {
             throw Fault(
                 .wrongState,
@@ -97,6 +97,18 @@ extension VMService {
             )
         }
         return found
+    }
+
+    /// What `reference` means to somebody who looks into the trash: there a name belongs to the VM
+    /// that was deleted last, whoever bears it among the living.
+    private func inTrash(
+        _ reference: String,
+        _ project: String
+    ) async throws(Fault) -> Versioned<VM> {
+        if VMID(reference) == nil, let found = try await lastDeleted(reference, project) {
+            return found
+        }
+        return try await find(reference, project: project)
     }
 
     /// Removes every byte of a VM in the trash.

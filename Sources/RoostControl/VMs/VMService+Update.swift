@@ -84,7 +84,7 @@ extension VMService {
             throw Fault(
                 .needsStopped,
                 "\(names) of \(vm.name) cannot change while it is \(vm.status.state.rawValue)",
-                metadata: ["vm": vm.name]
+                metadata: ["vm": vm.name, "state": vm.status.state.rawValue]
             )
         }
         let problems = problems(vm, update)

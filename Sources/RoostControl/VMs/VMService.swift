@@ -270,22 +270,20 @@ package final class VMService: Sendable {
             return found
         }
         if let found = try await byPrefix(reference) { return found }
-        if trashed {
-            let entry = IndexEntry("trashed", "\(project)/\(reference)")
-            let rows = try await parts.store.list(VM.self, Query(matching: [entry])).rows
-            // The one that was deleted last is the one that people mean.
-            let deletedAt = { (found: Versioned<VM>) in found.row.deletedAt?.milliseconds ?? .min }
-            if let latest = rows.max(by: {
-                (deletedAt($0), $0.row.id) < (deletedAt($1), $1.row.id)
-            }) {
-                return latest
-            }
-        }
+        if trashed, let found = try await lastDeleted(reference, project) { return found }
         throw Fault(
             .vmNotFound,
             "no VM '\(shown(reference))' in project \(shown(project))",
             metadata: ["vm": shown(reference)]
         )
+    }
+
+    /// The VM of that name that was deleted last: the one that people mean.
+    func lastDeleted(_ name: String, _ project: String) async throws(Fault) -> Versioned<VM>? {
+        let entry = IndexEntry("trashed", "\(project)/\(name)")
+        let rows = try await parts.store.list(VM.self, Query(matching: [entry])).rows
+        let deletedAt = { (found: Versioned<VM>) in found.row.deletedAt?.milliseconds ?? .min }
+        return rows.max { (deletedAt($0), $0.row.id) < (deletedAt($1), $1.row.id) }
     }
 
     private func byPrefix(_ text: String) async throws(Fault) -> Versioned<VM>? {

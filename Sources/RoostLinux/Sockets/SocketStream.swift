@@ -1,10 +1,15 @@
 internal import Glibc
 package import RoostModel
+internal import Synchronization
 
 /// Bytes over a connected, non-blocking socket. Reads and writes may go on at once; it buffers
 /// nothing itself, so a slow side holds back the other and nobody's memory grows.
 package final class SocketStream: Sendable {
     private let socket: Descriptor
+    private let received = Atomic<Bool>(false)
+
+    /// Whether the other side has said anything yet.
+    package var hasReceived: Bool { received.load(ordering: .relaxed) }
 
     /// Takes over a connected socket, which must be non-blocking.
     package init(_ socket: Descriptor) {
@@ -29,7 +34,9 @@ package final class SocketStream: Sendable {
                 count = max(got, 0)
             }
             switch problem {
-            case 0: return bytes
+            case 0:
+                if !bytes.isEmpty { received.store(true, ordering: .relaxed) }
+                return bytes
             case EAGAIN: break
             case ECONNRESET, EBADF, ENOTCONN: return []
             default: throw systemFault("read from", "socket", problem)

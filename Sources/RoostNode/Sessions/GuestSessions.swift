@@ -147,10 +147,23 @@ package final class GuestSessions: GuestLinks, GuestAccess {
 
     /// Sets the clocks of all connected guests by the host's: after the host has slept.
     package func stepClocks() async {
-        let open = connections.withLock { table in table.sorted { $0.key < $1.key } }
-        for (_, connection) in open {
-            // A guest that cannot be told sets its clock at its next connection.
-            try? await connection.setClock(surroundings.wall.now())
+        let open = connections.withLock { $0.keys.sorted() }
+        // Side by side: one that stands still must not hold up the others.
+        await withDiscardingTaskGroup { group in
+            for vm in open { group.addTask { await self.stepClock(vm) } }
+        }
+    }
+
+    package func stepClock(_ vm: VMID) async {
+        guard let connection = connections.withLock({ $0[vm] }) else { return }
+        let late = Fault(.guestUnreachable, "it did not set its clock in time")
+        do throws(Fault) {
+            try await within(Self.greeting, on: surroundings.clock, onTimeout: late) {
+                () async throws(Fault) in
+                try await connection.setClock(self.surroundings.wall.now())
+            }
+        } catch {
+            // Paused, or stuck: it is told when it is resumed, or at its next connection.
         }
     }
 

@@ -12,6 +12,8 @@ extension NodeVMs {
             try await driver.discard(savedIn: parts.files.savedFolder(id, .live))
         }
         try await parts.driver.resume(id)
+        // It stood still, and so did its clock. Nobody waits for it: the guest may be stuck.
+        parts.spawner.spawn { await self.parts.guests.stepClock(id) }
     }
 
     func saveVMM(_ vm: VMAssignment) async throws(Fault) {

@@ -18,6 +18,8 @@ package protocol GuestLinks: Sendable {
     func settle(_ vm: VMID) async throws(Fault)
     /// Makes a copy of a machine a machine of its own.
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault)
+    /// Sets the guest's clock by the host's, if it is connected to; else its next connection does.
+    func stepClock(_ vm: VMID) async
     /// Forgets the connection, and fails whoever waits for that guest.
     func drop(_ vm: VMID) async
 }

@@ -102,6 +102,7 @@ struct NoGuests: GuestLinks, GuestAccess {
     func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
     func settle(_ vm: VMID) async throws(Fault) { throw absent }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
+    func stepClock(_ vm: VMID) async {}
     func drop(_ vm: VMID) async {}
     func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
         throw absent

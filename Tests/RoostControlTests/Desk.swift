@@ -1,0 +1,226 @@
+import Logging
+import RoostControl
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostNode
+import RoostOperations
+import RoostStore
+import Synchronization
+
+/// A control plane with one node of 8 cores and 8 GiB: production code on a simulated host.
+final class Desk: Sendable {
+    let node = NodeID(bits: 1)
+    let vms: VMService
+    let guests: GuestService
+    let hypervisor = SimulatedHypervisor()
+    fileprivate let spawner = Spawner()
+    private let operations = Mutex<UInt64>(0)
+
+    /// `guestFault` is what whoever enters a guest meets.
+    fileprivate init(guestFault: Fault) {
+        let clock = ContinuousClock()
+        let surroundings = Surroundings(clock: clock, wall: Noon(), entropy: Counting())
+        let log = Logger(label: "desk") { _ in SwiftLogNoOpLogHandler() }
+        let capacity = NodeCapacity(cores: 8, memoryMiB: 8_192)
+        let files = SimulatedFiles(disk: SimulatedDisk(), clock: clock)
+        let catalogue = SimulatedCatalogue.small()
+        let closed = ClosedGuests(fault: guestFault)
+        let machines = NodeVMs(
+            NodeParts(
+                driver: SimulatedDriver(host: hypervisor, clock: clock),
+                files: files,
+                catalogue: catalogue,
+                store: MemoryStore(disk: MemoryDisk()),
+                guests: closed,
+                surroundings: surroundings,
+                failpoints: NoFailpoints(),
+                spawner: spawner,
+                log: log,
+                capacity: capacity
+            )
+        )
+        let nodes = NodeDirectory()
+        nodes.join(
+            LocalLink(
+                node: node,
+                vms: machines,
+                guests: closed,
+                files: files,
+                catalogue: catalogue
+            ),
+            capacity: capacity
+        )
+        vms = VMService(
+            ControlParts(
+                store: MemoryStore(disk: MemoryDisk()),
+                nodes: nodes,
+                surroundings: surroundings,
+                failpoints: NoFailpoints(),
+                spawner: spawner,
+                log: log
+            )
+        )
+        guests = GuestService(vms)
+    }
+
+    /// A new request, or the one of `operation` again.
+    func request(
+        _ method: String,
+        _ digest: String = "",
+        operation: UInt64? = nil
+    )
+        -> RequestContext
+    {
+        let number =
+            operation
+            ?? operations.withLock { count in
+                count += 1
+                return count
+            }
+        return RequestContext(
+            operation: OperationID(bits: UInt128(number)),
+            principal: "uid:0",
+            method: method,
+            digest: digest
+        )
+    }
+
+    // MARK: What is done to VMs
+
+    @discardableResult
+    func create(_ name: String, running: Bool = false) async throws(Fault) -> VMOutcome {
+        var draft = VMDraft(name: name, cores: 1, memoryMiB: 512)
+        draft.startOnCreate = running
+        return try await vms.create(draft, request("CreateVM", name))
+    }
+
+    @discardableResult
+    func power(
+        _ verb: PowerVerb,
+        _ name: String,
+        force: Bool = false,
+        etag: Revision? = nil
+    ) async throws(Fault) -> VMOutcome {
+        try await vms.power(
+            verb,
+            name,
+            project: "default",
+            options: PowerOptions(force: force, etag: etag),
+            request(verb.rawValue, name)
+        )
+    }
+
+    @discardableResult
+    func setMemory(
+        _ name: String,
+        _ memoryMiB: Int,
+        etag: Revision? = nil
+    ) async throws(Fault) -> VMOutcome {
+        try await vms.update(
+            name,
+            project: "default",
+            VMUpdate(
+                fields: [.memory],
+                draft: VMDraft(name: "", memoryMiB: memoryMiB),
+                etag: etag
+            ),
+            request("UpdateVM", "\(name) \(memoryMiB)")
+        )
+    }
+
+    @discardableResult
+    func undelete(_ name: String, as newName: String = "") async throws(Fault) -> VMOutcome {
+        try await vms.undelete(
+            name,
+            project: "default",
+            newName: newName,
+            etag: nil,
+            request("UndeleteVM", name + newName)
+        )
+    }
+
+    @discardableResult
+    func purge(_ name: String) async throws(Fault) -> VMOutcome {
+        try await vms.purge(name, project: "default", request("PurgeVM", name))
+    }
+
+    func state(_ name: String) async throws(Fault) -> VMState {
+        try await vms.get(name, project: "default").row.status.state
+    }
+
+    /// Brings a new VM into `state`, one that a VM rests in.
+    func bring(_ name: String, to state: VMState) async throws(Fault) {
+        try await create(name, running: state != .stopped && state != .deleted)
+        switch state {
+        case .paused: try await power(.pause, name)
+        case .suspended: try await power(.suspend, name)
+        case .deleted: try await power(.delete, name)
+        default: break
+        }
+    }
+
+    /// The states that a VM rests in by request.
+    static let resting: [VMState] = [.stopped, .running, .paused, .suspended, .deleted]
+}
+
+/// Runs `body` at a fresh desk whose background work lives as long as it does.
+func withDesk(
+    guestFault: Fault = Fault(.guestUnreachable, "nobody is in"),
+    _ body: (Desk) async throws -> Void
+) async throws {
+    let desk = Desk(guestFault: guestFault)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { await desk.spawner.run() }
+        // Whoever follows a VMM to its end would do so for ever.
+        defer { group.cancelAll() }
+        try await body(desk)
+    }
+}
+
+/// The fault of `body`; `nil` when it succeeded.
+func fault(of body: () async throws(Fault) -> Void) async -> Fault? {
+    do throws(Fault) {
+        try await body()
+        return nil
+    } catch { return error }
+}
+
+private struct ClosedGuests: GuestLinks, GuestAccess {
+    let fault: Fault
+    func awaitReady(_ vm: VMID) async throws(Fault) { throw fault }
+    func shutDown(_ vm: VMID) async throws(Fault) { throw fault }
+    func settle(_ vm: VMID) async throws(Fault) { throw fault }
+    func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw fault }
+    func stepClock(_ vm: VMID) async {}
+    func drop(_ vm: VMID) async {}
+    func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
+        throw fault
+    }
+    func copy(_ vm: VMID, _ request: CopyRequest) async throws(Fault) -> any CopySession {
+        throw fault
+    }
+    func status(_ vm: VMID) async throws(Fault) -> GuestStatus { throw fault }
+}
+
+private struct NoFailpoints: Failpoints {
+    func pass(_ point: Failpoint) async throws(Fault) {}
+    func skips(_ point: Failpoint) -> Bool { false }
+    func mark(_ marker: Marker) {}
+}
+
+private struct Noon: WallClock {
+    func now() -> Timestamp { Timestamp(milliseconds: 43_200_000) }
+}
+
+/// 1, 2, 3, …: ids differ, and are the same in every run.
+private final class Counting: Entropy {
+    private let last = Mutex<UInt64>(0)
+    func next() -> UInt64 {
+        last.withLock { last in
+            last += 1
+            return last
+        }
+    }
+}
