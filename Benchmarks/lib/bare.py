@@ -34,6 +34,15 @@ class Recipe:
         self.memory = self.memory.split("mem-path=")[1].split(",")[0]
         self.memory_bytes = os.stat(self.memory).st_size
 
+    def value(self, option):
+        """The word after `option`."""
+        return self.arguments[self.arguments.index(option) + 1]
+
+    def modules(self):
+        """The path of the disk with the kernel's modules."""
+        device = next(one for one in self.arguments if "node-name=modules-file," in one)
+        return device.split("filename=")[1].split(",")[0]
+
 
 class BareMachine:
     """One bare QEMU: its overlay and memory file are made before, outside of every clock."""
