@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BUILD ?= debug
 BIN := .build/$(BUILD)
 
-.PHONY: run test man build prepare lint bench fuzz sim crash clean packages
+.PHONY: run test man build prepare lint bench fuzz sim crash cycles clean packages
 
 run: packages build prepare      ## Install, build, prepare a kernel and an image, show the main job
 	scripts/show $(BIN)
@@ -37,8 +37,12 @@ sim: packages                    ## The fleet in a simulator: 1,000 seeds
 fuzz: packages                   ## Every decoder of outside bytes, FUZZ_SECONDS each (60)
 	scripts/fuzz
 
-crash: packages build prepare    ## kill -9 of the daemon at each failpoint, with real guests
-	tests/crash $(BIN)
+crash: packages build prepare    ## kill -9 of the daemon at each failpoint TIMES times (25), real guests
+	tests/crash $(BIN) --times $${TIMES:-25}
+
+cycles: packages build prepare   ## 1,000 create, start, exec, stop, delete, 8 at once, real guests
+	tests/cycles $(BIN) --count $${CYCLES:-1000}
+	tests/cycles $(BIN) --count $${CYCLES:-1000} --mode copy
 
 bench: packages                  ## Figures, with peers side by side, into docs/BENCHMARKS.md
 	$(MAKE) build BUILD=release

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -101,14 +102,14 @@ class Libvirt:
     """One libvirtd, our child, and the domains that it runs."""
 
     def __init__(self, place, recipe):
-        self.recipe, self.base = recipe, f"{place.base}/libvirt"
+        self.recipe, self.base = recipe, tempfile.mkdtemp(prefix="libvirt-", dir=place.base)
         self.lib, self.connection, self.process, self.holder = library(), None, None, None
         # Its default is to print every error.
         self.silence = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda *_: None)
         self.lib.virSetErrorFunc(None, self.silence)
         # Below /dev/shm by a name that the place's sweep knows.
-        self.memory = f"/dev/shm/roost-bench-{os.getpid()}-libvirt"
-        for folder in [self.base, self.memory, f"{self.base}/sock", f"{self.base}/vms"]:
+        self.memory = f"/dev/shm/roost-bench-{os.getpid()}-{os.path.basename(self.base)}"
+        for folder in [self.memory, f"{self.base}/sock", f"{self.base}/vms"]:
             os.mkdir(folder)
         self.made = [there for there in PLACES if not os.path.isdir(there)]
         for there in self.made:
