@@ -250,13 +250,12 @@ struct World: Sendable {
         try await node.recover()
         try await vms.recover()
         try await guests.recover()
-        let (vms, clock, sessions) = (vms, surroundings.clock, sessions)
+        let (vms, node, clock, sessions) = (vms, node, surroundings.clock, sessions)
         spawner.spawn { await followTime(of: clock) { await sessions.stepClocks() } }
         spawner.spawn {
-            // Hourly: what the trash and the journal may forget.
             while !Task.isCancelled {
-                _ = try? await vms.purgeExpired()
-                _ = try? await vms.ledger.prune()
+                await vms.keepHouse()
+                await node.keepHouse()
                 try? await clock.sleep(for: .seconds(3600))
             }
         }

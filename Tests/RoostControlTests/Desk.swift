@@ -15,24 +15,28 @@ final class Desk: Sendable {
     let vms: VMService
     let guests: GuestService
     let hypervisor = SimulatedHypervisor()
+    /// Noon of the first day of 1970, until time passes.
+    let wall = Wall()
+    let journal = MemoryDisk()
+    let machines: NodeVMs
     fileprivate let spawner = Spawner()
     private let operations = Mutex<UInt64>(0)
 
     /// `guestFault` is what whoever enters a guest meets.
     fileprivate init(guestFault: Fault) {
         let clock = ContinuousClock()
-        let surroundings = Surroundings(clock: clock, wall: Noon(), entropy: Counting())
+        let surroundings = Surroundings(clock: clock, wall: wall, entropy: Counting())
         let log = Logger(label: "desk") { _ in SwiftLogNoOpLogHandler() }
         let capacity = NodeCapacity(cores: 8, memoryMiB: 8_192)
         let files = SimulatedFiles(disk: SimulatedDisk(), clock: clock)
         let catalogue = SimulatedCatalogue.small()
         let closed = ClosedGuests(fault: guestFault)
-        let machines = NodeVMs(
+        machines = NodeVMs(
             NodeParts(
                 driver: SimulatedDriver(host: hypervisor, clock: clock),
                 files: files,
                 catalogue: catalogue,
-                store: MemoryStore(disk: MemoryDisk()),
+                store: MemoryStore(disk: journal),
                 guests: closed,
                 surroundings: surroundings,
                 failpoints: NoFailpoints(),
@@ -210,8 +214,11 @@ private struct NoFailpoints: Failpoints {
     func mark(_ marker: Marker) {}
 }
 
-private struct Noon: WallClock {
-    func now() -> Timestamp { Timestamp(milliseconds: 43_200_000) }
+/// A time of day that passes only when it is told to.
+final class Wall: WallClock {
+    private let time = Mutex(Timestamp(milliseconds: 43_200_000))
+    func now() -> Timestamp { time.withLock { $0 } }
+    func pass(days: Int64) { time.withLock { $0 = $0.adding(seconds: days * 24 * 3600) } }
 }
 
 /// 1, 2, 3, …: ids differ, and are the same in every run.

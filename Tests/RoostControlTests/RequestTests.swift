@@ -135,6 +135,19 @@ struct RequestTests {
         }
     }
 
+    @Test("about no VM at all names the field that is missing")
+    func noVM() async throws {
+        try await withDesk { desk in
+            let calls: [Fault?] = [
+                await fault { () async throws(Fault) in try await desk.power(.start, "") },
+                await fault { () async throws(Fault) in try await desk.setMemory("", 1024) },
+                await fault { () async throws(Fault) in try await desk.undelete("") },
+                await fault { () async throws(Fault) in _ = try await desk.state("") },
+            ]
+            for refused in calls { #expect(refused?.violations.map(\.field) == ["id"]) }
+        }
+    }
+
     @Test("for more than a node has is refused, and gets it when it is given back")
     func capacity() async throws {
         try await withDesk { desk in

@@ -84,17 +84,15 @@ def own_reboot(place):
     boot = "cat /proc/sys/kernel/random/boot_id"
     for command in ("reboot", "-f"), ("reboot",):
         before = place.sh("box", boot)
-        begun = time.monotonic()
         waiting = place.popen("roost", "exec", "box", "--", "sleep", "600",
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         place("exec", "box", "--", *command, timeout=30)
         waiting.wait(30)
-        until(lambda: booted_since(place, before), 30, "the guest to boot anew")
-        claim(time.monotonic() - begun < 30, "it took", time.monotonic() - begun)
+        until(lambda: booted_since(place, before), 60, "the guest to boot anew")
     claim(place.vmm("box") == pid, "another process")
     begun = time.monotonic()
     place.ok("stop", "box")
-    claim(time.monotonic() - begun < 15, "the agent of the second boot was not asked to stop")
+    claim(time.monotonic() - begun < 20, "the agent of the last boot was not asked to stop")
     place.ok("start", "box")
 
 

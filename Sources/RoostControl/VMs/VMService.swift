@@ -253,12 +253,16 @@ package final class VMService: Sendable {
 
     /// The VM that `reference` means: an id, a unique prefix of one (4 digits or more), or a name.
     ///
-    /// - Throws: ``Reason/vmNotFound``, or ``Reason/ambiguousName`` for a prefix of several.
+    /// - Throws: ``Reason/invalidFields`` without one, ``Reason/vmNotFound``, or
+    ///   ``Reason/ambiguousName`` for a prefix of several.
     package func find(
         _ reference: String,
         project: String,
         trashed: Bool = false
     ) async throws(Fault) -> Versioned<VM> {
+        guard !reference.isEmpty else {
+            throw .invalid("id", "is required: a VM's name, its id, or a unique prefix of that")
+        }
         // Names win over prefixes: "cafe" is both.
         if let id = VMID(reference), let found = try await parts.store.get(VM.self, id.description)
         {
