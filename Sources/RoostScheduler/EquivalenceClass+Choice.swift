@@ -24,15 +24,18 @@ extension EquivalenceClass {
         parts.reserveCapacity(limit + 1)
         var numbers: [(part: Int, shift: Int32)] = []
         numbers.reserveCapacity(limit + 1)
-        var threshold = ScoreTree.none
+        var last = Leader(slot: .max, score: ScoreTree.none)
         for part in fitting.indices where fitting[part] > 0 {
             let (broken, shift) = judge(part, judges)
             if broken >= 0 {
                 choice.removedBySpread[broken] += Int(fitting[part])
                 continue
             }
-            let score = tree.best(part) + shift
-            if score < threshold { continue }
+            let score = tree.bests[part] + shift
+            // Equal scores are common: the smallest slot that it could be decides most of them.
+            if score < last.score || (score == last.score && tree.firsts[part] > last.slot) {
+                continue
+            }
             let leader = Leader(slot: tree.bestSlot(part), score: score)
             var at = parts.count
             while at > 0, leader.isBetter(than: parts[at - 1]) { at -= 1 }
@@ -43,7 +46,7 @@ extension EquivalenceClass {
                 parts.removeLast()
                 numbers.removeLast()
             }
-            if parts.count == limit { threshold = parts[limit - 1].score }
+            if parts.count == limit { last = parts[limit - 1] }
         }
         for (part, shift) in numbers {
             tree.collect(part, shift: shift, limit: limit, into: &choice.leaders)
@@ -53,7 +56,7 @@ extension EquivalenceClass {
 
     /// What the class says of one node: the code of what removes it, or 0 and its whole score.
     func assess(_ slot: Int, _ world: World) -> (verdict: UInt8, score: Int32, shift: Int32) {
-        if verdicts[slot] != 0 { return (verdicts[slot], ScoreTree.none, 0) }
+        if marks[slot].verdict != 0 { return (marks[slot].verdict, ScoreTree.none, 0) }
         if spreads.isEmpty { return (0, tree[slot], 0) }
         let (broken, shift) = judge(tree.segment(of: slot), judges(world))
         if broken >= 0 {

@@ -17,12 +17,8 @@ struct EquivalenceClass: Sendable {
     private var epoch: Int
     /// The number of the first change that was not read yet.
     private var seen: Int
-    /// By slot: the code of the rule about nodes that it breaks, or 0.
-    private var fixed: [UInt8]
-    /// By slot: what the node itself is worth.
-    private var bonus: [Int32]
-    /// By slot: the code of what removed it, or 0. Spread rules are not in it.
-    private(set) var verdicts: [UInt8]
+    /// By slot, together since they are read together.
+    private(set) var marks: [Mark]
     /// By code: how many nodes it removed.
     private(set) var removed: [Int32]
     /// By affinity: nobody is in the group yet and the VM belongs to it, so it may be the first.
@@ -34,6 +30,16 @@ struct EquivalenceClass: Sendable {
     private(set) var fitting: [Int32]
     /// By spread and value: how many nodes pass the rules about nodes.
     private(set) var eligible: [[Int32]]
+
+    /// What is kept of one node.
+    struct Mark: Sendable {
+        /// What the node itself is worth.
+        var bonus: Int32
+        /// The code of the rule about nodes that it breaks, or 0.
+        var fixed: UInt8
+        /// The code of what removed it, or 0. Spread rules are not in it.
+        var verdict: UInt8 = 0
+    }
 
     init(_ kind: Int, _ world: inout World) {
         self.kind = kind
@@ -48,10 +54,8 @@ struct EquivalenceClass: Sendable {
         spreads = world.kinds[kind].spreads
         epoch = world.epoch
         seen = world.logStart + world.log.count
-        let (fixed, bonus) = rules.all(&world)
-        self.fixed = fixed
-        self.bonus = bonus
-        verdicts = []
+        let marks = rules.all(&world)
+        self.marks = marks
         removed = []
         waived = []
         fitting = []
@@ -59,7 +63,7 @@ struct EquivalenceClass: Sendable {
         domains = parts.domains
         eligible = spreads.map { term in
             var counts = [Int32](repeating: 0, count: world.spreads[term.counts].names.count)
-            for slot in world.facts.indices where fixed[slot] == 0 {
+            for slot in world.facts.indices where marks[slot].fixed == 0 {
                 let domain = Int(world.spreads[term.counts].domains[slot])
                 if domain >= 0 { counts[domain] += 1 }
             }
@@ -88,10 +92,10 @@ struct EquivalenceClass: Sendable {
     }
 
     private mutating func readFacts(_ world: World, _ slot: Int) {
-        let was = fixed[slot] == 0
-        fixed[slot] = rules.verdict(world.facts[slot])
-        bonus[slot] = rules.points(world.facts[slot])
-        let delta: Int32 = (fixed[slot] == 0 ? 1 : 0) - (was ? 1 : 0)
+        let was = marks[slot].fixed == 0
+        marks[slot].fixed = rules.verdict(world.facts[slot])
+        marks[slot].bonus = rules.points(world.facts[slot])
+        let delta: Int32 = (marks[slot].fixed == 0 ? 1 : 0) - (was ? 1 : 0)
         guard delta != 0 else { return }
         for (index, term) in spreads.enumerated() {
             let domain = Int(world.spreads[term.counts].domains[slot])
@@ -107,15 +111,15 @@ struct EquivalenceClass: Sendable {
 
     /// Takes `slot` out for one question; ``refresh(_:_:)`` puts it back.
     mutating func exclude(_ slot: Int, _ constraint: Constraint) {
-        if verdicts[slot] == 0 || verdicts[slot] > constraint.code {
+        if marks[slot].verdict == 0 || marks[slot].verdict > constraint.code {
             set(slot, constraint.code, ScoreTree.none)
         }
     }
 
     private mutating func set(_ slot: Int, _ verdict: UInt8, _ score: Int32) {
-        let was = verdicts[slot]
+        let was = marks[slot].verdict
         if was != verdict {
-            verdicts[slot] = verdict
+            marks[slot].verdict = verdict
             removed[Int(was)] -= 1
             removed[Int(verdict)] += 1
             if was == 0 { fitting[tree.segment(of: slot)] -= 1 }
@@ -137,23 +141,23 @@ struct EquivalenceClass: Sendable {
 
     private mutating func judgeAll(_ world: World, _ lists: [[Int32]]) {
         waived = affinities.map { Self.isWaived($0, world) }
-        verdicts = [UInt8](repeating: 0, count: world.facts.count)
         removed = [Int32](repeating: 0, count: Constraint.codes)
         var scores = [Int32](repeating: ScoreTree.none, count: world.facts.count)
         for slot in world.facts.indices {
-            (verdicts[slot], scores[slot]) = judge(world, slot)
-            removed[Int(verdicts[slot])] += 1
+            (marks[slot].verdict, scores[slot]) = judge(world, slot)
+            removed[Int(marks[slot].verdict)] += 1
         }
         tree = ScoreTree(lists, scores: scores)
         fitting = lists.map { list in
-            list.reduce(0) { $0 + (verdicts[Int($1)] == 0 ? 1 : 0) }
+            list.reduce(0) { $0 + (marks[Int($1)].verdict == 0 ? 1 : 0) }
         }
     }
 
     /// The code of what removes `slot`, or 0 and its score without the spread's part.
     private func judge(_ world: World, _ slot: Int) -> (UInt8, Int32) {
-        if fixed[slot] != 0 { return (fixed[slot], ScoreTree.none) }
-        let free = world.free[slot]
+        let mark = marks[slot]
+        if mark.fixed != 0 { return (mark.fixed, ScoreTree.none) }
+        let free = world.rooms[slot].free
         let cores = free.cores - asked.cores
         let memory = free.memoryMiB - asked.memoryMiB
         if cores < 0 { return (Constraint.cores.code, ScoreTree.none) }
@@ -162,7 +166,7 @@ struct EquivalenceClass: Sendable {
             return (Constraint.disk.code, ScoreTree.none)
         }
         if world.isRepelled(kind, slot) { return (Constraint.repelled.code, ScoreTree.none) }
-        var score = Int(bonus[slot])
+        var score = Int(mark.bonus)
         for term in affinities {
             let count = world.groups[term.group].members[slot]
             if term.weight > 0 {
@@ -171,7 +175,7 @@ struct EquivalenceClass: Sendable {
                 return (Constraint.affinity(term.rule).code, ScoreTree.none)
             }
         }
-        score += world.strategy.points(cores, memory, of: world.totals[slot])
+        score += world.strategy.points(cores, memory, of: world.rooms[slot].total)
         return (0, Int32(score))
     }
 }

@@ -34,9 +34,9 @@ extension Fleet {
         let rules = classes[index].rules
         var parts = ScoreParts()
         parts.room = world.strategy.points(
-            world.free[slot].cores - world.kinds[kind].request.cores,
-            world.free[slot].memoryMiB - world.kinds[kind].request.memoryMiB,
-            of: world.totals[slot]
+            world.rooms[slot].free.cores - world.kinds[kind].request.cores,
+            world.rooms[slot].free.memoryMiB - world.kinds[kind].request.memoryMiB,
+            of: world.rooms[slot].total
         )
         parts.preferredNode = rules.preferredPoints(world.facts[slot])
         parts.taints = rules.taintPoints(world.facts[slot])

@@ -43,7 +43,7 @@ package struct Fleet: Sendable {
 
     /// Cores and MiB that a node may still promise, below zero where it promised too much.
     package func free(_ node: NodeID) -> (cores: Int, memoryMiB: Int)? {
-        world.slotOf[node].map { (world.free[$0].cores, world.free[$0].memoryMiB) }
+        world.slotOf[node].map { (world.rooms[$0].free.cores, world.rooms[$0].free.memoryMiB) }
     }
 
     /// Where a VM is, and what it asked for.
@@ -139,7 +139,7 @@ extension Fleet {
         guard let slot = world.slotOf[node] else {
             throw Fault(.nodeNotFound, "no node \(node)")
         }
-        var (cores, memoryMiB) = (world.free[slot].cores, world.free[slot].memoryMiB)
+        var (cores, memoryMiB) = (world.rooms[slot].free.cores, world.rooms[slot].free.memoryMiB)
         if let held = resident(vm), held.isRunning, held.node == node {
             cores += held.request.cores
             memoryMiB += held.request.memoryMiB
@@ -222,8 +222,8 @@ extension Fleet {
             throw Fault(.nodeNotFound, "no node \(node)")
         }
         if let vm, let own = world.groupOf[.vm(vm)], world.groups[own].repelled[slot] > 0,
-            classes[index].verdicts[slot] == 0
-                || classes[index].verdicts[slot] > Constraint.repelled.code
+            classes[index].marks[slot].verdict == 0
+                || classes[index].marks[slot].verdict > Constraint.repelled.code
         {
             return .removed(.repelled)
         }

@@ -50,9 +50,9 @@ extension Fleet {
     private func worstFirst() -> [VMID] {
         let points = world.facts.indices.map { slot in
             world.strategy.points(
-                world.free[slot].cores,
-                world.free[slot].memoryMiB,
-                of: world.totals[slot]
+                world.rooms[slot].free.cores,
+                world.rooms[slot].free.memoryMiB,
+                of: world.rooms[slot].total
             )
         }
         return world.residents.sorted { left, right in

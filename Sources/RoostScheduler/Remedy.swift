@@ -149,7 +149,7 @@ extension Fleet {
         where rule.strength == .required && !node.artifacts.contains(rule.artifact) {
             found.append(.drop(.locality(number)))
         }
-        let free = world.free[slot]
+        let free = world.rooms[slot].free
         let lack = Room(
             cores: max(0, request.cores - free.cores),
             memoryMiB: max(0, request.memoryMiB - free.memoryMiB),
@@ -206,8 +206,8 @@ extension Change {
             guard let slot = fleet.world.slotOf[node] else { return }
             fleet.world.advance(to: nil)
             let more = Room(cores: cores, memoryMiB: memoryMiB, diskGiB: diskGiB)
-            fleet.world.totals[slot] = fleet.world.totals[slot] + more
-            fleet.world.free[slot] = fleet.world.free[slot] + more
+            fleet.world.rooms[slot].total = fleet.world.rooms[slot].total + more
+            fleet.world.rooms[slot].free = fleet.world.rooms[slot].free + more
             fleet.world.touch(slot)
         case .tolerate(let taint):
             request.rules.tolerations.append(

@@ -21,15 +21,23 @@ struct ScoreTree: Sendable {
     private var values: [Int32]
     /// The slot of each leaf, segment after segment, rising within one.
     private let slots: [Int32]
-    /// Where each slot's leaf is in `values`.
-    private let leaf: [Int32]
-    /// The segment of each slot.
-    private let segmentOf: [Int32]
+    /// By slot: one cache line tells where its leaf is and in which segment. Empty where one
+    /// segment has every slot.
+    private let places: [Place]
+    /// The best of each segment, side by side, since they are asked one after the other.
+    private(set) var bests: [Int32] = []
+    /// The smallest slot of each segment.
+    let firsts: [Int32]
+
+    private struct Place {
+        /// The leaf's place in `values`.
+        var leaf: Int32 = 0
+        var segment: Int32 = 0
+    }
 
     /// A tree for each list of rising slots; `scores` is by slot.
     init(_ lists: [[Int32]], scores: [Int32]) {
-        var leaf = [Int32](repeating: 0, count: scores.count)
-        var segmentOf = leaf
+        var places = [Place](repeating: Place(), count: scores.count)
         var slots: [Int32] = []
         slots.reserveCapacity(scores.count)
         var size = 0
@@ -43,15 +51,22 @@ struct ScoreTree: Sendable {
                 count: list.count
             )
             for (index, slot) in list.enumerated() {
-                leaf[Int(slot)] = Int32(size + width + index)
-                segmentOf[Int(slot)] = Int32(segments.count)
+                places[Int(slot)] = Place(
+                    leaf: Int32(size + width + index),
+                    segment: Int32(segments.count)
+                )
             }
             slots += list
             segments.append(segment)
             size += 2 * width
         }
         var values = [Int32](repeating: Self.none, count: size)
-        for slot in scores.indices { values[Int(leaf[slot])] = scores[slot] }
+        let isWhole = lists.count == 1 && slots.count == scores.count
+        if isWhole { places = [] }
+        for slot in scores.indices {
+            let leaf = isWhole ? segments[0].width + slot : Int(places[slot].leaf)
+            values[leaf] = scores[slot]
+        }
         for segment in segments {
             for index in stride(from: segment.width - 1, to: 0, by: -1) {
                 let at = segment.offset + index
@@ -59,20 +74,23 @@ struct ScoreTree: Sendable {
                 values[at] = max(values[child], values[child + 1])
             }
         }
+        bests = segments.map { values[$0.offset + 1] }
+        firsts = segments.map { $0.count > 0 ? slots[$0.first] : .max }
         self.values = values
-        self.leaf = leaf
+        self.places = places
         self.slots = slots
-        self.segmentOf = segmentOf
     }
 
     /// The score of `slot`.
-    subscript(slot: Int) -> Int32 { values[Int(leaf[slot])] }
+    subscript(slot: Int) -> Int32 { values[place(slot).leaf] }
+
+    private func place(_ slot: Int) -> (leaf: Int, segment: Int) {
+        if places.isEmpty { return (segments[0].width + slot, 0) }
+        return (Int(places[slot].leaf), Int(places[slot].segment))
+    }
 
     /// Which segment `slot` is in.
-    func segment(of slot: Int) -> Int { Int(segmentOf[slot]) }
-
-    /// The best score in a segment.
-    func best(_ segment: Int) -> Int32 { values[segments[segment].offset + 1] }
+    func segment(of slot: Int) -> Int { place(slot).segment }
 
     /// The smallest slot that has a segment's best score.
     func bestSlot(_ segment: Int) -> Int32 {
@@ -87,9 +105,10 @@ struct ScoreTree: Sendable {
 
     /// Gives `slot` another score.
     mutating func set(_ slot: Int, _ score: Int32) {
-        let offset = segments[Int(segmentOf[slot])].offset
-        var at = Int(leaf[slot])
+        let (leaf, segment) = place(slot)
+        var at = leaf
         guard values[at] != score else { return }
+        let offset = segments[segment].offset
         values[at] = score
         var index = (at - offset) >> 1
         while index > 0 {
@@ -100,6 +119,7 @@ struct ScoreTree: Sendable {
             values[at] = larger
             index >>= 1
         }
+        bests[segment] = values[offset + 1]
     }
 
     /// Adds a segment's best leaves, each with `shift` added, to `found`, which holds the best

@@ -121,7 +121,7 @@ extension Fleet {
         let violations = request.violations
         guard violations.isEmpty else { throw .invalid(violations) }
         let own = resident.isRunning ? resident.request : nil
-        let free = world.free[slot]
+        let free = world.rooms[slot].free
         if cores <= free.cores + (own?.cores ?? 0),
             memoryMiB <= free.memoryMiB + (own?.memoryMiB ?? 0)
         {

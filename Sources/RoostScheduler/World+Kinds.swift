@@ -305,10 +305,10 @@ extension World {
         let slot = record.slot
         let number = record.kind
         if record.isRunning {
-            free[slot].cores -= sign * kinds[number].request.cores
-            free[slot].memoryMiB -= sign * kinds[number].request.memoryMiB
+            rooms[slot].free.cores -= sign * kinds[number].request.cores
+            rooms[slot].free.memoryMiB -= sign * kinds[number].request.memoryMiB
         }
-        free[slot].diskGiB -= sign * kinds[number].request.diskGiB
+        rooms[slot].free.diskGiB -= sign * kinds[number].request.diskGiB
         kinds[number].nodes.add(sign, at: slot)
         for group in kinds[number].groups { count(group, slot, sign) }
         if let own = groupOf[.vm(vm)] { count(own, slot, sign) }

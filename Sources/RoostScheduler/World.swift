@@ -9,10 +9,8 @@ struct World: Sendable {
     /// By slot.
     var facts: [NodeFacts] = []
     var slotOf: [NodeID: Int] = [:]
-    /// What each node may promise altogether, by slot.
-    var totals: [Room] = []
-    /// What each node may still promise; below zero where it promised more than it has.
-    var free: [Room] = []
+    /// By slot, side by side since they are read together.
+    var rooms: [Rooms] = []
     /// The revision of each node's latest change, by slot.
     var versions: [UInt64] = []
     /// Rises with every change.
@@ -48,6 +46,13 @@ struct World: Sendable {
         var slot: Int32
         /// Whether the node's facts changed too, not only what is on it.
         var isFacts: Bool
+    }
+
+    struct Rooms: Sendable {
+        /// What the node may still promise; below zero where it promised more than it has.
+        var free: Room
+        /// What it may promise altogether.
+        var total: Room
     }
 
     /// One VM that is somewhere.
@@ -129,10 +134,9 @@ extension World {
     /// Takes a node's new facts; `true` when its labels are others.
     private mutating func change(_ slot: Int, to node: NodeFacts) -> Bool {
         let isRelabelled = facts[slot].labels != node.labels
-        let used = totals[slot] - free[slot]
+        let used = rooms[slot].total - rooms[slot].free
         facts[slot] = node
-        totals[slot] = node.room
-        free[slot] = totals[slot] - used
+        rooms[slot] = Rooms(free: node.room - used, total: node.room)
         touch(slot, isFacts: true)
         return isRelabelled
     }
@@ -155,13 +159,12 @@ extension World {
         var newVersions = [UInt64](repeating: revision, count: sorted.count)
         for (old, new) in moved.enumerated() {
             guard let new else { continue }
-            used[new] = totals[old] - free[old]
+            used[new] = rooms[old].total - rooms[old].free
             newVersions[new] = versions[old]
         }
         facts = sorted
         slotOf = places
-        totals = sorted.map(\.room)
-        free = zip(totals, used).map { $0 - $1 }
+        rooms = zip(sorted, used).map { Rooms(free: $0.room - $1, total: $0.room) }
         versions = newVersions
         residents = residents.mapValues { record in
             guard let slot = moved[record.slot] else {
