@@ -118,3 +118,65 @@ extension VMGroup {
         }
     }
 }
+
+extension Constraint {
+    /// A name for programs.
+    package var name: String {
+        switch self {
+        case .explicitNode: "explicitNode"
+        case .state(let state): "state.\(state.rawValue)"
+        case .requiredNodes: "requiredNodes"
+        case .excludedNodes: "excludedNodes"
+        case .requiredLabels: "requiredLabels"
+        case .taints: "taints"
+        case .locality(let index): "locality.\(index)"
+        case .cores: "cores"
+        case .memory: "memory"
+        case .disk: "disk"
+        case .repelled: "repelled"
+        case .affinity(let index): "affinity.\(index)"
+        case .spread(let index): "spread.\(index)"
+        }
+    }
+
+    /// Each constraint that there may be, by its code.
+    private static let all: [Constraint] = {
+        let lone: [Constraint] = [
+            .explicitNode, .requiredNodes, .excludedNodes, .requiredLabels, .taints, .cores,
+            .memory, .disk, .repelled,
+        ]
+        let numbered =
+            (0..<PlacementLimits.localities).map(Constraint.locality)
+            + (0..<PlacementLimits.affinities).map(Constraint.affinity)
+            + (0..<PlacementLimits.spreads).map(Constraint.spread)
+        return (lone + NodeState.allCases.map(Constraint.state) + numbered)
+            .sorted { $0.code < $1.code }
+    }()
+
+    /// Reads what ``name`` wrote; `nil` for anything else.
+    package init?(name: String) {
+        guard let found = Self.all.first(where: { $0.name == name }) else { return nil }
+        self = found
+    }
+}
+
+// Stored by name: a number would change its meaning with the order of the checks.
+extension Constraint: Codable {
+    package init(from decoder: any Decoder) throws {
+        let name = try decoder.singleValueContainer().decode(String.self)
+        guard let found = Self(name: name) else {
+            throw DecodingError.dataCorrupted(
+                .init(
+                    codingPath: decoder.codingPath,
+                    debugDescription: "not a constraint: \(shown(name))"
+                )
+            )
+        }
+        self = found
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(name)
+    }
+}

@@ -33,7 +33,7 @@ package struct Refusal: Hashable, Sendable {
 
 /// Why a decision is what it is: enough to store beside it. What happened to one node is worked
 /// out on demand, by ``Fleet/verdict(_:on:)``.
-package struct Explanation: Hashable, Sendable {
+package struct Explanation: Hashable, Sendable, Codable {
     /// The fleet's revision that it was decided at.
     package var revision: UInt64
     /// How many nodes there were.
@@ -46,14 +46,19 @@ package struct Explanation: Hashable, Sendable {
     /// The best of them, at most five, best first.
     package var best: [Scored]
 
-    package struct Removal: Hashable, Sendable {
+    package struct Removal: Hashable, Sendable, Codable {
         package var constraint: Constraint
         package var nodes: Int
+
+        package init(constraint: Constraint, nodes: Int) {
+            self.constraint = constraint
+            self.nodes = nodes
+        }
     }
 }
 
 /// A node with its score and what the score is made of.
-package struct Scored: Hashable, Sendable {
+package struct Scored: Hashable, Sendable, Codable {
     package var node: NodeID
     /// The sum of the parts; the largest wins, then the smallest node id.
     package var score: Int
@@ -62,7 +67,7 @@ package struct Scored: Hashable, Sendable {
 
 /// The parts of a score, in points: 10,000 are one unit of weight, all of a node's room is
 /// worth 1,000,000.
-package struct ScoreParts: Hashable, Sendable {
+package struct ScoreParts: Hashable, Sendable, Codable {
     /// What is left of the node's room (spread), or what is not (pack).
     package var room = 0
     package var preferredNode = 0
@@ -88,7 +93,7 @@ package struct ScoreParts: Hashable, Sendable {
 
 /// What must be unchanged for a decision to hold: decided on a snapshot, it is committed only if
 /// neither the node nor any group it depends upon has changed since.
-package struct Reservation: Hashable, Sendable {
+package struct Reservation: Hashable, Sendable, Codable {
     package var node: NodeID
     /// The revision of the node's latest change.
     package var nodeVersion: UInt64
@@ -97,18 +102,24 @@ package struct Reservation: Hashable, Sendable {
 }
 
 /// A group that a decision depends upon.
-package struct GroupCondition: Hashable, Sendable {
+package struct GroupCondition: Hashable, Sendable, Codable {
     package var group: VMGroup
     /// The revision of its latest change.
     package var version: UInt64
     package var reach: Reach
 
     /// Where a change can break the rule.
-    package enum Reach: String, Sendable {
+    package enum Reach: String, Sendable, Codable {
         /// On the chosen node only: whoever compares the node's version has compared this too.
         case node
         /// Anywhere: a spread, or being the first of a group.
         case fleet
+    }
+
+    package init(group: VMGroup, version: UInt64, reach: Reach) {
+        self.group = group
+        self.version = version
+        self.reach = reach
     }
 }
 
@@ -138,35 +149,15 @@ extension Refusal {
         }
         let said = counts.map { "\($0.nodes) × \($0.constraint.text(request.rules))" }
             .joined(separator: ", ")
+        if explanation.nodes == 0 { return Fault(.nodeNotFound, "no node has joined") }
         let isRoom = counts.contains { $0.constraint.isRoom }
         var metadata = ["change": change ?? "add a node, or ask for less"]
         for count in counts { metadata["removed.\(count.constraint.name)"] = "\(count.nodes)" }
         return Fault(
             isRoom ? .noCapacity : .noNodeFits,
             "none of \(explanation.nodes) nodes fits \(request.cores) cores and "
-                + "\(request.memoryMiB) MiB: \(said.isEmpty ? "no node has joined" : said)",
+                + "\(request.memoryMiB) MiB: \(said)",
             metadata: metadata
         )
-    }
-}
-
-extension Constraint {
-    /// A name for programs.
-    package var name: String {
-        switch self {
-        case .explicitNode: "explicitNode"
-        case .state(let state): "state.\(state.rawValue)"
-        case .requiredNodes: "requiredNodes"
-        case .excludedNodes: "excludedNodes"
-        case .requiredLabels: "requiredLabels"
-        case .taints: "taints"
-        case .locality(let index): "locality.\(index)"
-        case .cores: "cores"
-        case .memory: "memory"
-        case .disk: "disk"
-        case .repelled: "repelled"
-        case .affinity(let index): "affinity.\(index)"
-        case .spread(let index): "spread.\(index)"
-        }
     }
 }

@@ -15,8 +15,8 @@ package struct Fleet: Sendable {
     /// How many of the best nodes an explanation holds.
     package static let explained = 5
 
-    /// - Parameter classLimit: how many classes of equal requests are kept ready. Each costs about
-    ///   30 bytes a node; a request of a class that is not kept costs O(nodes).
+    /// Makes a fleet of `nodes`. It keeps `classLimit` classes of equal requests ready, each of
+    /// about 30 bytes a node; a request of a class that is not kept costs O(nodes).
     package init(
         strategy: PlacementStrategy = .spread,
         nodes: [NodeFacts] = [],
@@ -81,8 +81,8 @@ package struct Resident: Hashable, Sendable {
 extension Fleet {
     /// Makes nodes known, or known anew. Several at once cost little more than one.
     ///
-    /// - Parameter revision: the store's revision that the change came with; it never falls. `nil`
-    ///   counts on by one.
+    /// `revision` is the store's, that the change came with, here and in the other deltas; it never
+    /// falls, and `nil` counts on by one.
     package mutating func join(_ nodes: [NodeFacts], at revision: UInt64? = nil) {
         world.advance(to: revision)
         world.join(nodes)

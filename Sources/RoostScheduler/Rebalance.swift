@@ -20,11 +20,8 @@ extension Fleet {
     /// which each is possible when those before it were made. No VM moves twice.
     ///
     /// It takes VMs from the worst nodes first (the fullest when spreading, the emptiest when
-    /// packing) and asks where they would go today.
-    ///
-    /// - Parameter minimumGain: points below which a move is not worth it; 100,000 are a tenth of
-    ///   a node's room.
-    /// - Complexity: O(VMs × one decision).
+    /// packing) and asks where they would go today. A gain below `minimumGain` points is not worth
+    /// a move; 100,000 are a tenth of a node's room. Takes O(VMs × one decision).
     package func rebalance(
         minimumGain: Int = 100_000,
         limit: Int = 100

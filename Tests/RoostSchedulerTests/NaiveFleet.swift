@@ -14,6 +14,8 @@ struct NaiveFleet {
     var strategy: PlacementStrategy
     var nodes: [NodeFacts] = []
     var guests: [Guest] = []
+    /// Room that was added to a node.
+    var extra: [NodeID: (cores: Int, memory: Int, disk: Int)] = [:]
 
     struct Answer: Equatable {
         var node: NodeID?
@@ -44,7 +46,8 @@ struct NaiveFleet {
         let memory =
             Double(max(0, node.memoryMiB - node.policy.reservedMemoryMiB))
             * node.policy.memoryRatio
-        return (Int(cores), Int(memory))
+        let more = extra[node.id] ?? (0, 0, 0)
+        return (Int(cores) + more.cores, Int(memory) + more.memory)
     }
 
     func free(_ node: NodeFacts) -> (cores: Int, memory: Int) {
@@ -82,8 +85,9 @@ struct NaiveFleet {
         if free.cores < request.cores { return .cores }
         if free.memory < request.memoryMiB { return .memory }
         let disk = on(node.id).reduce(0) { $0 + $1.request.diskGiB }
-        if let all = node.diskGiB, request.diskGiB > 0, all - disk < request.diskGiB {
-            return .disk
+        if let all = node.diskGiB, request.diskGiB > 0 {
+            let more = extra[node.id]?.disk ?? 0
+            if all + more - disk < request.diskGiB { return .disk }
         }
         for guest in on(node.id) {
             for rule in guest.request.rules.affinities
