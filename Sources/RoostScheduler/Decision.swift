@@ -142,7 +142,8 @@ extension Explanation {
 }
 
 extension Refusal {
-    /// The refusal as a fault: the constraint that removed most nodes first, and `change` as remedy.
+    /// The refusal as a fault, with the constraint that removed most nodes first: no capacity if that
+    /// is room, else no fitting node, with `change` as the remedy.
     package func fault(change: String? = nil) -> Fault {
         let counts = explanation.removed.sorted {
             ($0.nodes, $1.constraint.code) > ($1.nodes, $0.constraint.code)
@@ -150,7 +151,8 @@ extension Refusal {
         let said = counts.map { "\($0.nodes) × \($0.constraint.text(request.rules))" }
             .joined(separator: ", ")
         if explanation.nodes == 0 { return Fault(.nodeNotFound, "no node has joined") }
-        let isRoom = counts.contains { $0.constraint.isRoom }
+        let foremost = counts.first { $0.constraint != .explicitNode }
+        let isRoom = foremost?.constraint.isRoom ?? false
         var metadata = ["change": change ?? "add a node, or ask for less"]
         for count in counts { metadata["removed.\(count.constraint.name)"] = "\(count.nodes)" }
         return Fault(

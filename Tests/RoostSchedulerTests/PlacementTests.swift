@@ -153,9 +153,14 @@ struct PlacementTests {
         try fleet.reserve(vm(1), whole, on: facts.id)
         // What it holds itself is not in its way.
         try fleet.reserve(vm(1), whole, on: facts.id)
-        #expect {
-            try fleet.reserve(vm(2), small, on: facts.id)
-        } throws: { ($0 as? Fault)?.reason == .noCapacity }
         #expect(fleet.free(facts.id)?.cores == 0)
+        for held in [
+            PlacementRequest(cores: 8, memoryMiB: 512), PlacementRequest(cores: 1, memoryMiB: 6144),
+        ] {
+            try fleet.reserve(vm(1), held, on: facts.id)
+            #expect {
+                try fleet.reserve(vm(2), small, on: facts.id)
+            } throws: { ($0 as? Fault)?.reason == .noCapacity }
+        }
     }
 }
