@@ -203,6 +203,15 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // How many placements a second, and answers to compare with Ganeti's.
+        .executableTarget(
+            name: "roost-schedbench",
+            dependencies: ["RoostModel", "RoostScheduler"],
+            path: "Benchmarks/SchedBench",
+            exclude: ["compare.py"],
+            swiftSettings: settings
+        ),
+
         // What saving, restoring and forking a real guest take; run by hand.
         .executableTarget(
             name: "roost-forkbench",

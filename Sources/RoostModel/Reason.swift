@@ -40,6 +40,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case revisionCompacted = "REVISION_COMPACTED"
     // Room
     case noCapacity = "NO_CAPACITY"
+    case noNodeFits = "NO_NODE_FITS"
     case diskFull = "DISK_FULL"
     case memoryFull = "MEMORY_FULL"
     case limitExceeded = "LIMIT_EXCEEDED"
@@ -190,6 +191,8 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(.outOfRange, "list again and watch from the list's revision")
         case .noCapacity:
             return Entry(.resourceExhausted, "ask for less, or free some: roost ls, roost rm")
+        case .noNodeFits:
+            return Entry(.failedPrecondition, "{change}, then send the request again")
         case .diskFull:
             return Entry(.resourceExhausted, "free space under {path}: roost purge --all")
         case .memoryFull: return Entry(.resourceExhausted, "stop a VM or ask for less memory (-m)")

@@ -43,6 +43,18 @@ package struct Selector: Hashable, Sendable {
         }
     }
 
+    /// The text that reads as this selector.
+    package var text: String {
+        terms.map { term in
+            switch term {
+            case .equals(let key, let value): "\(key)=\(value)"
+            case .differs(let key, let value): "\(key)!=\(value)"
+            case .present(let key): key
+            case .absent(let key): "!\(key)"
+            }
+        }.joined(separator: ",")
+    }
+
     private static func term(_ text: Substring) throws(Fault) -> Term {
         let term: Term
         if let range = text.firstRange(of: "!=") {
@@ -63,6 +75,17 @@ package struct Selector: Hashable, Sendable {
             throw .invalid("selector", "'\(shown(String(text)))' is not a term such as app=web")
         }
         return term
+    }
+}
+
+extension Selector: Codable {
+    package init(from decoder: any Decoder) throws {
+        try self.init(decoder.singleValueContainer().decode(String.self))
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(text)
     }
 }
 

@@ -57,9 +57,9 @@ extension Invariants {
         default: found.append("\(what), in passing")
         }
         let waits = wishesRestart(vm)
-        let room = world.control?.service?.nodes.candidates.first { $0.id == node.id }
+        let room = world.control?.service?.nodes.fleet.free(node.id)
         let fits = room.map {
-            $0.freeCores >= vm.spec.cores && $0.freeMemoryMiB >= vm.spec.memoryMiB
+            $0.cores >= vm.spec.cores && $0.memoryMiB >= vm.spec.memoryMiB
         }
         if waits, fits == true {
             found.append("\(what), and its policy wishes that it is started again")
@@ -122,16 +122,20 @@ extension Invariants {
     private func promises(_ world: World) -> [String] {
         guard let control = world.control?.service else { return [] }
         var found: [String] = []
-        for candidate in control.nodes.candidates {
+        let fleet = control.nodes.fleet
+        for node in fleet.nodes {
             let runs = vms.values.filter {
-                $0.status.node == candidate.id && $0.status.state.hasProcess
+                $0.status.node == node.id && $0.status.state.hasProcess
             }
             let cores = runs.reduce(0) { $0 + $1.spec.cores }
             let memory = runs.reduce(0) { $0 + $1.spec.memoryMiB }
-            if candidate.usedCores != cores || candidate.usedMemoryMiB != memory {
+            guard let free = fleet.free(node.id) else { continue }
+            let promisedCores = node.promisableCores - free.cores
+            let promisedMemory = node.promisableMemoryMiB - free.memoryMiB
+            if promisedCores != cores || promisedMemory != memory {
                 found.append(
-                    "node \(candidate.id.short) has promised \(candidate.usedCores) cores and "
-                        + "\(candidate.usedMemoryMiB) MiB; \(cores) and \(memory) run"
+                    "node \(node.id.short) has promised \(promisedCores) cores and "
+                        + "\(promisedMemory) MiB; \(cores) and \(memory) run"
                 )
             }
         }

@@ -5,7 +5,6 @@ import RoostLink
 import RoostModel
 import RoostNode
 import RoostOperations
-import RoostScheduler
 import RoostStore
 
 /// What must hold: after each commit, after each change on a host, and once the faults have ended.
@@ -189,13 +188,13 @@ final class Invariants: @unchecked Sendable {
             let counted = machines.filter { vms[$0.launch.id] != nil }
             let cores = counted.reduce(0) { $0 + $1.launch.cores }
             let memory = counted.reduce(0) { $0 + $1.launch.memoryMiB }
-            let room = Candidate(
+            let room = NodeFacts(
                 id: node.id,
                 cores: world.capacity.cores,
                 memoryMiB: world.capacity.memoryMiB
             )
             require(
-                cores <= room.freeCores && memory <= room.freeMemoryMiB,
+                cores <= room.promisableCores && memory <= room.promisableMemoryMiB,
                 "\(cores) cores and \(memory) MiB run on \(node.name), which is too much"
             )
             for (id, directory) in content.live.sorted(by: { $0.key < $1.key }) {

@@ -13,7 +13,6 @@ import RoostLinux
 import RoostModel
 import RoostNode
 import RoostOperations
-import RoostScheduler
 import RoostServices
 import RoostStore
 import RoostStoreSQL

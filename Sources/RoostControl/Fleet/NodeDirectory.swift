@@ -8,20 +8,16 @@ import Synchronization
 /// What is promised is the sum over VMs that shall run; it lives in memory and is counted anew
 /// from the rows when a control plane starts.
 package final class NodeDirectory: Sendable {
-    fileprivate struct Entry {
-        var link: any NodeLink
-        var candidate: Candidate
-        var promises: [VMID: Promise]
+    private struct State {
+        var links: [NodeID: any NodeLink] = [:]
+        var fleet: Fleet
     }
 
-    fileprivate struct Promise {
-        var cores: Int
-        var memoryMiB: Int
+    private let state: Mutex<State>
+
+    package init(strategy: PlacementStrategy = .spread) {
+        state = Mutex(State(fleet: Fleet(strategy: strategy)))
     }
-
-    private let entries = Mutex<[NodeID: Entry]>([:])
-
-    package init() {}
 
     /// Makes a node known, or known anew.
     package func join(
@@ -29,94 +25,86 @@ package final class NodeDirectory: Sendable {
         capacity: NodeCapacity,
         policy: OvercommitPolicy = OvercommitPolicy()
     ) {
-        entries.withLock { table in
-            table[link.node] = Entry(
-                link: link,
-                candidate: Candidate(
+        state.withLock { state in
+            state.links[link.node] = link
+            state.fleet.join([
+                NodeFacts(
                     id: link.node,
                     cores: capacity.cores,
                     memoryMiB: capacity.memoryMiB,
                     policy: policy
-                ),
-                promises: table[link.node]?.promises ?? [:]
-            )
+                )
+            ])
         }
     }
 
     /// The way to `node`.
     package func link(_ node: NodeID?) throws(Fault) -> any NodeLink {
-        guard let node, let entry = entries.withLock({ $0[node] }) else {
+        guard let node, let link = state.withLock({ $0.links[node] }) else {
             throw Fault(
                 .nodeUnreachable,
                 "node \(node?.short ?? "(none)") is not joined",
                 metadata: ["op": ""]
             )
         }
-        return entry.link
+        return link
     }
 
     /// Every way there is, by node id.
     package var links: [any NodeLink] {
-        entries.withLock { table in table.sorted { $0.key < $1.key }.map(\.value.link) }
+        state.withLock { state in state.links.sorted { $0.key < $1.key }.map(\.value) }
     }
 
-    /// Every node as the scheduler sees it, by node id.
-    package var candidates: [Candidate] {
-        entries.withLock { table in
-            table.sorted { $0.key < $1.key }.map { $0.value.counted() }
-        }
-    }
+    /// The fleet as it is now: a copy, to ask and to try things on.
+    package var fleet: Fleet { state.withLock { $0.fleet } }
 
     /// Which node `request` would go to.
+    ///
+    /// - Throws: the refusal with the smallest change that would help, as a fault;
+    ///   as ``Fleet/place(_:for:)``.
     package func place(_ request: PlacementRequest) throws(Fault) -> NodeID {
-        try placement(request, among: candidates)
+        let outcome: Result<Placement, Fault> = state.withLock { state in
+            do throws(Fault) { return .success(try state.fleet.place(request)) } catch {
+                return .failure(error)
+            }
+        }
+        switch try outcome.get() {
+        case .placed(let decision): return decision.node
+        case .refused(let refusal):
+            // On a copy and outside the lock: it looks at every node.
+            let fleet = fleet
+            let remedy = try fleet.remedies(for: request, limit: 1).first
+            let change = remedy.map { remedy in
+                remedy.changes.map { $0.text(request.rules, names: \.short) }
+                    .joined(separator: " and ")
+            }
+            throw refusal.fault(change: change)
+        }
     }
 
     /// Promises room on `node` to `vm`, once; checks and takes in one step.
     package func promise(_ vm: VMID, spec: VMSpec, on node: NodeID) throws(Fault) {
-        let outcome: Result<Void, Fault> = entries.withLock { table in
-            guard var entry = table[node] else {
-                return .failure(Fault(.nodeNotFound, "no node \(node)"))
-            }
-            entry.promises[vm] = nil
-            let request = PlacementRequest(
-                cores: spec.cores,
-                memoryMiB: spec.memoryMiB,
-                node: node
-            )
+        let request = PlacementRequest(cores: spec.cores, memoryMiB: spec.memoryMiB)
+        let outcome: Result<Void, Fault> = state.withLock { state in
             do throws(Fault) {
-                _ = try placement(request, among: [entry.counted()])
+                try state.fleet.reserve(vm, request, on: node)
+                return .success(())
             } catch { return .failure(error) }
-            entry.promises[vm] = Promise(cores: spec.cores, memoryMiB: spec.memoryMiB)
-            table[node] = entry
-            return .success(())
         }
         try outcome.get()
     }
 
     /// Counts `vm` whether it fits or not: it runs, so the room is taken.
+    ///
+    /// Does nothing for a node that never joined.
     package func count(_ vm: VMID, spec: VMSpec, on node: NodeID) {
-        entries.withLock {
-            $0[node]?.promises[vm] = Promise(cores: spec.cores, memoryMiB: spec.memoryMiB)
+        state.withLock { state in
+            state.fleet.count(vm, cores: spec.cores, memoryMiB: spec.memoryMiB, on: node)
         }
     }
 
     /// Takes the promise back. Fine when there is none.
     package func release(_ vm: VMID) {
-        entries.withLock { table in
-            for node in table.keys.sorted() { table[node]?.promises[vm] = nil }
-        }
-    }
-}
-
-extension NodeDirectory.Entry {
-    /// The candidate with everything promised counted as used.
-    fileprivate func counted() -> Candidate {
-        var counted = candidate
-        for promise in promises.values {
-            counted.usedCores += promise.cores
-            counted.usedMemoryMiB += promise.memoryMiB
-        }
-        return counted
+        state.withLock { $0.fleet.remove(vm) }
     }
 }

@@ -155,7 +155,7 @@ extension VMService {
 
     private func nodeID(_ text: String) throws(Fault) -> NodeID? {
         if text.isEmpty { return nil }
-        let known = parts.nodes.candidates.map(\.id)
+        let known = parts.nodes.fleet.nodes.map(\.id)
         if let id = NodeID(text), known.contains(id) { return id }
         let matches = known.filter { text.utf8.count >= 4 && $0.description.hasPrefix(text) }
         guard matches.count == 1, let id = matches.first else {
