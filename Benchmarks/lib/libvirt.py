@@ -1,6 +1,6 @@
 """libvirtd with a configuration of its own, driven through libvirt's C library.
 
-It sees its own directories in place of /etc/libvirt, /var/lib/libvirt and the like: in a mount
+It sees its own directories in place of /etc, /var/lib/libvirt and the like: in a mount
 namespace that a sleeping process holds. Nothing of the host's libvirt is touched.
 """
 
@@ -17,7 +17,7 @@ import uuid
 from lib import host, wire
 from lib.product import Refused
 
-PLACES = {"/etc/libvirt": "etc", "/var/lib/libvirt": "lib", "/var/cache/libvirt": "cache",
+PLACES = {"/etc": "etc", "/var/lib/libvirt": "lib", "/var/cache/libvirt": "cache",
           "/var/log/libvirt": "log", "/run": "run"}
 # What is needed in a container or as a process among others: no cgroups, no namespaces, no labels,
 # no virtlogd. Without user=root it looks at QEMU anew, for a minute, at each start.
@@ -114,20 +114,23 @@ class Libvirt:
         self.made = [there for there in PLACES if not os.path.isdir(there)]
         for there in self.made:
             os.mkdir(there)
-        for here in PLACES.values():
+        # All of /etc and not single files: who renames a new file over a mounted one, as useradd
+        # does, takes the mount away.
+        shutil.copytree("/etc", f"{self.base}/etc", symlinks=True,
+                        ignore=shutil.ignore_patterns("*shadow*", "ssh", "ssl", "libvirt"))
+        for here in ("etc/libvirt", "lib", "cache", "log", "run"):
             os.mkdir(f"{self.base}/{here}")
-        self.write("etc/qemu.conf", QEMU_CONF.format(memory=self.memory))
+        self.write("etc/libvirt/qemu.conf", QEMU_CONF.format(memory=self.memory))
         # Debian's libvirtd does not begin without its user, whatever the configuration says.
         user = "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin\n"
-        self.write("passwd", with_line("/etc/passwd", user))
-        self.write("group", with_line("/etc/group", "libvirt-qemu:x:64055:\n"))
+        self.write("etc/passwd", with_line("/etc/passwd", user))
+        self.write("etc/group", with_line("/etc/group", "libvirt-qemu:x:64055:\n"))
         self.write("libvirtd.conf", DAEMON_CONF.format(base=self.base))
 
     def begin(self):
         """Starts the namespace and the daemon, and connects."""
-        places = {**PLACES, "/etc/passwd": "passwd", "/etc/group": "group"}
         mounts = " && ".join(f"mount --bind {self.base}/{here} {there}"
-                             for there, here in places.items())
+                             for there, here in PLACES.items())
         self.holder = subprocess.Popen(
             ["unshare", "-m", "sh", "-c", f"{mounts} && echo ready && exec sleep infinity"],
             stdout=subprocess.PIPE)
