@@ -22,6 +22,7 @@ NOT_AUTOMATABLE = {
     "STORE_CONFLICT": "needs two writers of one row in one moment; the store's own suite has it",
     "STALE_EPOCH": "there is nothing to do by its own word",
     "IN_USE": "the simulated catalogue is fixed", "ARCHIVE_INVALID": "the simulated catalogue is fixed",
+    "NO_NODE_FITS": "no request of the API has rules about nodes yet",
     "IMAGE_INVALID": "the simulated catalogue is fixed",
     "KERNEL_INVALID": "the simulated catalogue is fixed",
     "DIGEST_MISMATCH": "the simulated catalogue is fixed",
