@@ -14,7 +14,6 @@ extension VMService {
         for found in try await parts.store.list(VM.self, Query()).rows {
             let vm = found.row
             if !parts.failpoints.skips(.recount) { keepPromise(vm) }
-            if !parts.failpoints.skips(.restart) { restartIfWished(vm) }
         }
         for found in try await ledger.unfinished() where !parts.failpoints.skips(.resume) {
             guard let live = ledger.begin(found.row.id) else { continue }

@@ -23,6 +23,7 @@ extension World {
             startControl()
         }
         scheduleDisaster()
+        scheduleWork()
     }
 
     // MARK: The three kinds of process
@@ -146,7 +147,8 @@ extension World {
                 failpoints: SeededFailpoints(world: self, process: process),
                 spawner: spawner,
                 log: log,
-                capacity: capacity
+                capacity: capacity,
+                templateLimit: 1
             )
         )
         try await vms.recover()
