@@ -22,6 +22,11 @@ package protocol VMFiles: Sendable {
     func restore(_ id: VMID) async throws(Fault)
     /// Removes every byte of the VM, in the trash or not. Missing is fine.
     func purge(_ id: VMID) async throws(Fault)
+    /// Makes the directory in place durable with all that is in it: one of ``prepareCopy(_:of:disk:spec:)``
+    /// is not before, and may be gone or cut short after a cut of the power.
+    ///
+    /// Throws ``Reason/stateUnreadable`` when the directory is incomplete, ``Reason/ioFailed``.
+    func makeLasting(_ id: VMID) async throws(Fault)
     /// Where a VM's own saved memory is kept when its directory is at `place`; need not exist.
     func savedFolder(_ id: VMID, _ place: DisksPlace) -> String
     /// As ``prepare(_:spec:)``, but with the root disk over `disk`, the disk of a template, and

@@ -194,6 +194,15 @@ package struct VM: Hashable, Sendable, Codable {
         runningOp = operation
     }
 
+    /// Whether its cores and memory are taken on its node: its VMM runs, or is about to.
+    ///
+    /// One that is on its way to the trash may run until its node has answered. One that failed is
+    /// meant to run and does not: it holds no room until it is started.
+    package var holdsRoom: Bool {
+        if status.state.hasProcess { return true }
+        return runningOp != nil && (desired == .running || status.state == .deleting)
+    }
+
     /// Moves to `state` with `reason`, keeping `since` when nothing changed.
     ///
     /// - Returns: `false` when ``VMState/canBecome(_:)`` forbids the move; nothing is changed then.

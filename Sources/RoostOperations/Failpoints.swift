@@ -105,20 +105,39 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let owner = Failpoint("skip.owner")
     /// A guest that powers off is still wished to run.
     package static let powerOff = Failpoint("skip.power-off")
-    /// A control plane that comes up does not see to restart policies.
-    package static let restart = Failpoint("skip.restart")
     /// A restart policy's bound does not count.
     package static let restartBound = Failpoint("skip.restart-bound")
 
+    /// The directory of a VM that is suspended is not synced.
+    package static let lasting = Failpoint("skip.lasting")
+    /// Memory that is older than its VM stays beside its disks.
+    package static let olderMemory = Failpoint("skip.older-memory")
+    /// A VM is purged, and its kept memory is not.
+    package static let purgedMemory = Failpoint("skip.purged-memory")
+    /// A template that does not serve makes the VM fail.
+    package static let bootAnyway = Failpoint("skip.boot-anyway")
+    /// A template is removed whether or not a disk lies over it.
+    package static let templateInUse = Failpoint("skip.template-in-use")
+    /// A template is removed while a disk is being laid over it.
+    package static let lending = Failpoint("skip.lending")
+    /// Nobody writes down with which VM a template is being made.
+    package static let builder = Failpoint("skip.builder")
+    /// What an earlier daemon left of a template stays.
+    package static let halfTemplate = Failpoint("skip.half-template")
+    /// A copy of a machine goes on believing that it is the original.
+    package static let renewal = Failpoint("skip.renewal")
+
     /// All protections that are missed when left out. `undo` is none of them: ``backOut`` does the
-    /// same by looking, only later. Nor are `preemptAgain`, `watchBell` and `restart`: no seed of
-    /// those tried has found them.
+    /// same by looking, only later.
     package static let protections = [
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
         earlyPreempt, capacity, recount, orphan, former, watchCursor,
-        noted, wholeLook, owner, powerOff, restartBound,
+        noted, wholeLook, owner, powerOff, restartBound, lasting, purgedMemory, bootAnyway,
+        templateInUse, builder, halfTemplate, renewal, watchBell,
     ]
+    /// Protections that no seed of those tried has missed.
+    package static let unmissed = [preemptAgain, olderMemory, lending]
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

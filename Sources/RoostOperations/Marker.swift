@@ -42,6 +42,33 @@ package enum Marker: String, CaseIterable, Sendable {
     /// The end of a VMM could not be noted at once.
     case endRetried = "node.end-retried"
 
+    /// A machine could not be saved, and goes on.
+    case saveFailed = "node.save-failed"
+    /// Kept memory was not what it was when it was kept, and is not used.
+    case memoryRefused = "node.memory-refused"
+    /// A VM goes on beside kept memory that is older: a crash fell between its start and the removal.
+    case olderMemory = "node.older-memory"
+    /// A VM whose start failed after its memory was used up could not be suspended again.
+    case stayedUp = "node.stayed-up"
+    /// A VM was started from a template.
+    case copied = "node.copied"
+    /// A template was made.
+    case templateMade = "node.template-made"
+    /// A template could not be made.
+    case templateFailed = "node.template-failed"
+    /// A template did not serve; the VM boots.
+    case templateDropped = "node.template-dropped"
+    /// A template was removed: it did not serve, or there were too many.
+    case templateRemoved = "node.template-removed"
+    /// A template was to be removed, and a disk lay over it.
+    case templateKept = "node.template-kept"
+    /// A VM was found that an earlier daemon was making a template with.
+    case builderFound = "node.builder-found"
+    /// A template was found that an earlier daemon had not finished.
+    case halfTemplate = "node.half-template"
+    /// Something of a template could not be cleared away at once.
+    case tidyRetried = "node.tidy-retried"
+
     // The control plane.
 
     /// An op id was answered from its record.

@@ -32,6 +32,7 @@ extension Invariants {
         }
         let machine = node.hypervisor.machines.first { $0.launch.id == vm.id }
         let disks = node.disk.content
+        let saved = "/simulated/vms/\(vm.id)/saved"
         let state = vm.status.state
         let what = "\(vm.name) \(vm.id.short) is \(state.rawValue)"
         var found: [String] = []
@@ -44,6 +45,12 @@ extension Invariants {
             if ports.values.contains(vm.id) { found.append("\(what) and holds a port") }
             return found
         }
+        if state != .suspended, node.hypervisor.isWhole(saved) {
+            found.append("\(what) and its memory is kept, which is older than its disk")
+        }
+        if state == .running, disks.live[vm.id]?.isUnrenewed == true {
+            found.append("\(what) and believes to be its template")
+        }
         switch state {
         case .running where machine?.isPaused != false:
             found.append("\(what) and its VMM is not")
@@ -51,9 +58,13 @@ extension Invariants {
             found.append("\(what) and its VMM is not")
         case .stopped where machine != nil, .failed where machine != nil:
             found.append("\(what) and has a VMM")
-        case .stopped where disks.live[vm.id] == nil:
+        case .suspended where machine != nil:
+            found.append("\(what) and has a VMM")
+        case .suspended where !node.hypervisor.isWhole(saved):
+            found.append("\(what) and its memory is not kept")
+        case .stopped where disks.live[vm.id] == nil, .suspended where disks.live[vm.id] == nil:
             found.append("\(what) and has no disks")
-        case .running, .paused, .stopped, .failed: break
+        case .running, .paused, .stopped, .failed, .suspended: break
         default: found.append("\(what), in passing")
         }
         let waits = wishesRestart(vm)
@@ -93,7 +104,19 @@ extension Invariants {
         for machine in node.hypervisor.machines where vms[machine.launch.id] == nil {
             found.append("\(node.name) runs \(machine.launch.name), which nobody knows")
         }
-        guard let rows = try? MemoryStore(disk: node.rows).list(AssignmentRow.self, Query()).rows
+        for path in node.hypervisor.savedFiles {
+            guard let id = World.owner(ofSave: path), vms[id] == nil else { continue }
+            found.append("\(node.name) keeps memory of \(id.short), which nobody knows")
+        }
+        for name in content.templates.sorted()
+        where !node.hypervisor.isWhole("/simulated/templates/\(name)") {
+            found.append("\(node.name) has a half template \(name)")
+        }
+        let store = MemoryStore(disk: node.rows)
+        if let builders = try? store.list(TemplateRow.self, Query()).rows, !builders.isEmpty {
+            found.append("\(node.name) is making a template")
+        }
+        guard let rows = try? store.list(AssignmentRow.self, Query()).rows
         else { return found + ["\(node.name) has rows that cannot be read"] }
         for row in rows.map(\.row) {
             let name = row.assignment.name

@@ -28,6 +28,8 @@ final class Invariants: @unchecked Sendable {
     /// VMs that are gone for good.
     private var purged: Set<VMID> = []
     private var answers: [OperationID: Answer] = [:]
+    /// Machines whose memory was compared with what their guest said before, by node and pid.
+    private var metMachines: [NodeID: Set<Int32>] = [:]
     /// Every change of a VM's row, in order: what a watch must have seen.
     private(set) var history: [Change] = []
 
@@ -115,6 +117,11 @@ final class Invariants: @unchecked Sendable {
             "\(vm.name) went from generation \(old.generation) to \(vm.generation)"
         )
         require(old.createOp == vm.createOp, "\(vm.name) changed the request that made it")
+        let isLeftAlone = old.runningOp == nil && vm.runningOp == nil
+        require(
+            from != .suspended || to == .suspended || !isLeftAlone,
+            "\(vm.name) was suspended and is \(to.rawValue) by itself: \(vm.status.reason)"
+        )
         let bound = vm.spec.restart.maxRestarts
         require(
             vm.status.restarts <= old.status.restarts || bound == 0
@@ -201,6 +208,10 @@ final class Invariants: @unchecked Sendable {
                 // A copy of a template is not synced, on purpose.
                 let isWhole = directory.isSynced || directory.template != nil
                 require(isWhole, "\(id.short) has disks that were never synced")
+                require(
+                    directory.template.map(content.templates.contains) != false,
+                    "\(id.short) lies over a template that is gone"
+                )
             }
             for machine in machines {
                 let id = machine.launch.id
@@ -220,6 +231,24 @@ final class Invariants: @unchecked Sendable {
                     "\(id.short) was purged and has disks on \(node.name)"
                 )
             }
+        }
+    }
+
+    /// The guests of `node` count on; none may go on from memory that is older than its disk.
+    func work(_ node: NodeHost) {
+        for machine in node.hypervisor.machines {
+            let id = machine.launch.id
+            if machine.goesOnInPlace,
+                metMachines[node.id, default: []].insert(machine.pid).inserted
+            {
+                let memory = node.hypervisor.memory(of: machine.pid) ?? -1
+                let said = node.hypervisor.diskCount(of: id)
+                require(
+                    memory == said,
+                    "\(machine.launch.name) goes on at \(memory), and its disk is at \(said)"
+                )
+            }
+            node.hypervisor.work(id)
         }
     }
 
@@ -253,6 +282,10 @@ final class Invariants: @unchecked Sendable {
                 "\(wish.line) was done, and answered with \(fault)"
             )
             require(fault.reason != .bug, "\(wish.line) met a bug: \(fault)")
+            if case .create = wish {
+                let isTemplates = [.savedStateDamaged, .shapeDiffers].contains(fault.reason)
+                require(!isTemplates, "\(wish.line) failed for its template: \(fault)")
+            }
         }
         guard row?.state.isTerminal == true else { return }
         if let first = answers[request.operation] {

@@ -56,7 +56,10 @@ package struct Simulation: Sendable {
             if world.scheduler.jobs == 1_000_000 { invariants.violated("1,000,000 jobs: it spins") }
             return invariants.hasFailed
         }
-        world.scheduler.run(until: Int64(seconds) * second)
+        for now in 1...Int64(seconds) where !invariants.hasFailed {
+            world.scheduler.run(until: now * second)
+            for problem in crowd.lagging { invariants.violated(problem) }
+        }
         world.endFaults()
         var limit = world.scheduler.now
         var problems = ["never looked"]
@@ -64,6 +67,7 @@ package struct Simulation: Sendable {
         for _ in 0..<150 where !invariants.hasFailed && !problems.isEmpty {
             limit += second
             world.scheduler.run(until: limit)
+            for problem in crowd.lagging { invariants.violated(problem) }
             problems = crowd.unfinished + invariants.unsettled()
         }
         if !invariants.hasFailed {

@@ -69,6 +69,7 @@ final class Scene: Sendable {
         if seen.disks != .missing { actions.append((.provision, .stopped)) }
         if seen.vmm != .absent { actions.append((.start, .running)) }
         if seen.vmm == .paused { actions.append((.pause, .paused)) }
+        if seen.vmm == .saved { actions.append((.suspend, .suspended)) }
         if seen.disks == .trashed { actions.append((.discard, .stopped)) }
         for (generation, (action, desired)) in actions.enumerated() {
             _ = try await node.apply(delta(action, generation + 1, desired))
@@ -101,6 +102,8 @@ final class Scene: Sendable {
         var content: SimulatedDisk.Content
         /// Pid and whether it stands still.
         var machines: [Int32: Bool]
+        /// Kept memory: folders that are whole, and every file in one.
+        var saved: [String]
         var assignments: [VMAssignment]
         var unfinished: Int
 
@@ -123,6 +126,8 @@ final class Scene: Sendable {
         return Inventory(
             content: disk.content,
             machines: machines,
+            saved: hypervisor.savedFolders
+                + hypervisor.savedFiles.filter { $0.contains("/saved/") },
             assignments: kept.map(\.assignment),
             unfinished: kept.count { $0.unfinished != nil }
         )
@@ -139,14 +144,19 @@ final class Scene: Sendable {
             switch seen.vmm {
             case .running: .running
             case .paused: .paused
-            case .absent, .saved: .stopped
+            case .saved: .suspended
+            case .absent: .stopped
             }
         }
     }
 
-    /// What a node can be left with: no VMM without its disks. The simulated driver keeps no memory.
+    /// What a node can be left with: no VMM without its disks, and no memory.
     static let possible = VMObservation.all.filter { seen in
-        seen.copy == .none && seen.vmm != .saved && (seen.vmm == .absent || seen.disks == .live)
+        switch seen.vmm {
+        case .absent: seen.copy == .none
+        case .saved: seen.copy == .none && seen.disks != .missing
+        case .running, .paused: seen.copy == .none && seen.disks == .live
+        }
     }
 }
 

@@ -2,6 +2,7 @@ import Logging
 import RoostLink
 import RoostModel
 import RoostOperations
+import RoostReconciler
 import RoostStore
 
 /// From accepted to settled: the part that goes on whether or not anybody waits, and again after
@@ -206,6 +207,8 @@ extension VMService {
         if intent.action == .restore {
             vm.deletedAt = nil
             vm.purgeAt = nil
+            // It comes back as it went.
+            if report.state == .suspended { vm.desired = .suspended }
         }
         var report = report
         if report.state == .deleted, vm.deletedAt == nil, intent.action != .purge {
@@ -232,11 +235,14 @@ extension VMService {
         if intent.isCreate {
             _ = vm.become(.failed, reason: reason, at: now)
         } else if let seen {
-            // Failed is what ended unasked; a start that was undone is merely stopped.
+            let left = aftermath(
+                desired: vm.desired,
+                seen: seen.state,
+                isInTrash: vm.deletedAt != nil
+            )
             var seen = seen
-            if seen.state == .failed, vm.desired == .stopped { seen.state = .stopped }
-            // As on the node: a former wish to run is over once it was killed.
-            if seen.state == .stopped { vm.desired = .stopped }
+            seen.state = left.state
+            vm.desired = left.desired
             take(seen, into: &vm, reason: reason)
         } else {
             // The node holds nothing: an earlier create had failed.

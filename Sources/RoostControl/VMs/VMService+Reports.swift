@@ -14,7 +14,6 @@ extension VMService {
         for found in try await parts.store.list(VM.self, Query()).rows {
             let vm = found.row
             if !parts.failpoints.skips(.recount) { keepPromise(vm) }
-            if !parts.failpoints.skips(.restart) { restartIfWished(vm) }
         }
         for found in try await ledger.unfinished() where !parts.failpoints.skips(.resume) {
             guard let live = ledger.begin(found.row.id) else { continue }
@@ -53,9 +52,7 @@ extension VMService {
 
     /// Counts what `vm` holds of its node's room, as its row says: what runs or is about to.
     func keepPromise(_ vm: VM) {
-        // One that failed is meant to run and does not: it holds no room until it is started.
-        let willRun = vm.desired == .running && vm.runningOp != nil
-        if let node = vm.status.node, willRun || vm.status.state.hasProcess {
+        if let node = vm.status.node, vm.holdsRoom {
             parts.nodes.count(vm.id, spec: vm.spec, on: node)
         } else {
             parts.nodes.release(vm.id)

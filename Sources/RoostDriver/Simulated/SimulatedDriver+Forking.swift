@@ -7,7 +7,7 @@ extension SimulatedDriver: Forking {
         _ order: SaveOrder
     ) async throws(Fault) -> SavedMachine {
         try await enter(.save)
-        if let done = host.saves.withLock({ $0.manifests[order.folder] }) {
+        if let done = try host.manifest(order.folder) {
             guard done.vm == launch.id, done.order == order else {
                 throw Fault(
                     .inUse,
@@ -25,6 +25,7 @@ extension SimulatedDriver: Forking {
         _ = host.setPaused(launch.id, true)
         // Between any two of these the daemon may die.
         await pause(latency(.save))
+        guard host.machine(of: launch.id)?.pid == machine.pid else { throw gone(launch.id) }
         let parts = host.writeParts(of: machine, order)
         if let fault = failing(.seal) {
             _ = host.setPaused(launch.id, machine.isPaused)
@@ -51,7 +52,8 @@ extension SimulatedDriver: Forking {
     }
 
     package func savedMachine(in folder: String) async throws(Fault) -> SavedMachine? {
-        host.saves.withLock { $0.manifests[folder] }
+        try await enter(.find)
+        return try host.manifest(folder)
     }
 
     package func verify(_ saved: SavedMachine) async throws(Fault) { try host.check(saved) }
@@ -65,15 +67,28 @@ extension SimulatedDriver: Forking {
         try host.check(saved)
         try saved.shape.check(fits: Self.shape(launch), vm: "\(launch.id)")
         let behaviour = host.behaving(launch)
-        let machine = host.spawn(launch, behaviour, by: token)
-        _ = host.setPaused(launch.id, true)
-        host.remember(machine.pid, from: saved.part(.memory)?.path ?? "")
+        let machine = host.spawn(launch, behaviour, by: token, loaded: saved.order)
+        host.remember(machine, from: saved.part(.memory)?.path ?? "")
         await pause(behaviour.startsWithin)
         if let fault = behaviour.startFault {
             host.end(machine.pid, .exited(code: 1))
             throw fault
         }
-        if saved.order.afterwards == .endsInPlace { host.removeSave(saved.order.folder) }
+        guard host.setRan(launch.id) else { throw gone(launch.id) }
+        if saved.order.afterwards == .endsInPlace {
+            // From here on a daemon that takes over finds a machine, and memory beside it.
+            await pause(latency(.discard))
+            if let fault = failing(.discard) {
+                host.end(machine.pid, .killed(signal: 9))
+                throw fault
+            }
+            host.removeSave(saved.order.folder)
+            await pause(latency(.resume))
+        }
+        if let fault = failing(.resume) {
+            host.end(machine.pid, .killed(signal: 9))
+            throw fault
+        }
         guard host.setPaused(launch.id, false) else { throw gone(launch.id) }
     }
 

@@ -19,6 +19,8 @@ package struct SimulatedDriver: Driver {
         /// The second half of a save.
         case seal
         case discard
+        /// Reading what is saved in a folder.
+        case find
     }
 
     /// How long a call takes; asked once for each half of it.

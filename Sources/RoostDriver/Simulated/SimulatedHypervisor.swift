@@ -12,6 +12,11 @@ package final class SimulatedHypervisor: Sendable {
         package internal(set) var pid: Int32
         package let launch: VMLaunch
         package internal(set) var isPaused: Bool
+        /// Whether its CPUs ever ran. One that was loaded from a saved machine and did not is half
+        /// of a start, which the next driver ends.
+        var hasRun: Bool
+        /// Whether it went on from memory that belongs to its disk, and was used up by that.
+        package let goesOnInPlace: Bool
         /// The driver that started it.
         var parent: Int
     }
@@ -22,6 +27,8 @@ package final class SimulatedHypervisor: Sendable {
     package typealias Later = @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
     /// Takes a line that a machine says on its console.
     package typealias Console = @Sendable (VMID, String) -> Void
+    /// Hears that the folder of a saved machine has come to be, or is gone.
+    package typealias Folders = @Sendable (_ path: String, _ exists: Bool) -> Void
 
     private struct Waiter {
         let pid: Int32
@@ -72,17 +79,20 @@ package final class SimulatedHypervisor: Sendable {
     let behaving: Behaving
     private let later: Later
     private let console: Console
+    let folders: Folders
 
     /// An empty host. By default machines start at once, obey, and run until they are told to stop;
     /// `later` is needed only for behaviours that take time by themselves.
     package init(
         behaving: @escaping Behaving = { _ in MachineBehaviour() },
         later: @escaping Later = { _, work in work() },
-        console: @escaping Console = { _, _ in }
+        console: @escaping Console = { _, _ in },
+        folders: @escaping Folders = { _, _ in }
     ) {
         self.behaving = behaving
         self.later = later
         self.console = console
+        self.folders = folders
     }
 
     /// Every machine there is, by pid.
@@ -108,22 +118,33 @@ package final class SimulatedHypervisor: Sendable {
     }
 
     func newDriver() -> Int {
-        state.withLock { state in
+        let (driver, halves) = state.withLock { state in
             state.nextDriver += 1
-            return state.nextDriver
+            return (state.nextDriver, state.machines.filter { !$0.hasRun }.map(\.pid))
         }
+        // Whoever ordered the start repeats it.
+        for pid in halves { end(pid, .killed(signal: 9)) }
+        return driver
     }
 
     func machine(of id: VMID) -> Machine? {
         state.withLock { $0.machines.last { $0.launch.id == id } }
     }
 
-    func spawn(_ launch: VMLaunch, _ behaviour: MachineBehaviour, by driver: Int) -> Machine {
+    /// Makes a machine; one that was loaded stands still, and never ran.
+    func spawn(
+        _ launch: VMLaunch,
+        _ behaviour: MachineBehaviour,
+        by driver: Int,
+        loaded: SaveOrder? = nil
+    ) -> Machine {
         let machine = state.withLock { state in
             let machine = Machine(
                 pid: state.nextPid,
                 launch: launch,
-                isPaused: false,
+                isPaused: loaded != nil,
+                hasRun: loaded == nil,
+                goesOnInPlace: loaded?.afterwards == .endsInPlace,
                 parent: driver
             )
             state.nextPid += 1
@@ -132,6 +153,7 @@ package final class SimulatedHypervisor: Sendable {
             state.latest[launch.id] = machine
             return machine
         }
+        if loaded == nil { saves.withLock { $0.counts[launch.id] = -1 } }
         console(launch.id, "simulated machine \(launch.name) starts, pid \(machine.pid)")
         if let delay = behaviour.diesAfter {
             after(delay) { self.end(machine.pid, .killed(signal: 11)) }
@@ -179,6 +201,17 @@ package final class SimulatedHypervisor: Sendable {
         }
         guard let (machine, delay) = pressed else { return }
         after(delay) { self.powerOff(machine) }
+    }
+
+    /// Marks the machine of `id` as one that has run. Returns whether there is one.
+    func setRan(_ id: VMID) -> Bool {
+        state.withLock { state in
+            guard let index = state.machines.lastIndex(where: { $0.launch.id == id }) else {
+                return false
+            }
+            state.machines[index].hasRun = true
+            return true
+        }
     }
 
     func setPaused(_ id: VMID, _ isPaused: Bool) -> Bool {

@@ -13,10 +13,14 @@ struct SimulatedSaves {
     var memories: [Int32: Int] = [:]
     /// By VM: what all of its machines said, in order.
     var said: [VMID: [Int]] = [:]
+    /// By VM: how far its last machine came, -1 when that has said nothing. Its disk is as far.
+    var counts: [VMID: Int] = [:]
     /// By path.
     var files: [String: File] = [:]
     /// By folder.
     var manifests: [String: SavedMachine] = [:]
+    /// Folders whose manifest cannot be understood.
+    var unreadable: Set<String> = []
 }
 
 extension SimulatedHypervisor {
@@ -27,6 +31,7 @@ extension SimulatedHypervisor {
             for _ in 0..<count {
                 let next = saves.memories[machine.pid, default: -1] + 1
                 saves.memories[machine.pid] = next
+                saves.counts[id] = next
                 saves.said[id, default: []].append(next)
             }
         }
@@ -39,6 +44,25 @@ extension SimulatedHypervisor {
     package var savedFolders: [String] { saves.withLock { $0.manifests.keys.sorted() } }
     /// Every file of saved machines, whole or not, sorted.
     package var savedFiles: [String] { saves.withLock { $0.files.keys.sorted() } }
+
+    /// Makes the manifest in `folder` one that nobody understands.
+    package func damageManifest(_ folder: String) {
+        saves.withLock { saves in
+            if saves.manifests[folder] != nil { saves.unreadable.insert(folder) }
+        }
+    }
+
+    func manifest(_ folder: String) throws(Fault) -> SavedMachine? {
+        let (saved, isUnreadable) = saves.withLock {
+            ($0.manifests[folder], $0.unreadable.contains(folder))
+        }
+        guard isUnreadable else { return saved }
+        throw Fault(
+            .savedStateDamaged,
+            "the manifest in '\(folder)' cannot be understood",
+            metadata: ["path": folder, "part": "manifest"]
+        )
+    }
 
     /// Takes the file `path` away, shortens it by a byte, or changes what is in it.
     package func damage(_ path: String, isMissing: Bool, shortened: Bool) {
@@ -62,13 +86,41 @@ extension SimulatedHypervisor {
     }
 
     /// Gives a machine the memory that is in the file `path`.
-    func remember(_ pid: Int32, from path: String) {
-        saves.withLock { $0.memories[pid] = $0.files[path]?.content }
+    func remember(_ machine: Machine, from path: String) {
+        saves.withLock { saves in
+            let memory = saves.files[path]?.content
+            saves.memories[machine.pid] = memory
+            // One that goes on over its own disk must be where that is.
+            if !machine.goesOnInPlace { saves.counts[machine.launch.id] = memory }
+        }
+    }
+
+    /// How far the disk of `id` is: what its last machine said last, -1 when that was nothing.
+    package func diskCount(of id: VMID) -> Int { saves.withLock { $0.counts[id] ?? -1 } }
+
+    /// The last number of the machine `pid`; `nil` when it has just booted.
+    package func memory(of pid: Int32) -> Int? { saves.withLock { $0.memories[pid] } }
+
+    /// Whether the folder holds a whole saved machine.
+    package func isWhole(_ folder: String) -> Bool {
+        saves.withLock { $0.manifests[folder] != nil }
+    }
+
+    /// Takes away all folders of saved machines that `isLost` says, as a cut of the power does.
+    package func loseSaves(where isLost: (String) -> Bool) {
+        let folders = saves.withLock { saves in
+            let files = saves.files.keys.compactMap { path in
+                path.lastIndex(of: "/").map { String(path[..<$0]) }
+            }
+            return Set(files).union(saves.manifests.keys)
+        }
+        for folder in folders.sorted() where isLost(folder) { removeSave(folder) }
     }
 
     /// Writes the files of a saved machine; no manifest yet.
     func writeParts(of machine: Machine, _ order: SaveOrder) -> [SavedMachine.Part] {
-        saves.withLock { saves in
+        folders(order.folder, true)
+        return saves.withLock { saves in
             let memory = saves.memories[machine.pid, default: -1]
             let size = UInt64(machine.launch.memoryMiB) << 20
             let inPlace = order.afterwards == .endsInPlace
@@ -109,10 +161,12 @@ extension SimulatedHypervisor {
     func removeSave(_ folder: String) {
         saves.withLock { saves in
             saves.manifests[folder] = nil
+            saves.unreadable.remove(folder)
             for path in saves.files.keys.filter({ $0.hasPrefix(folder + "/") }).sorted() {
                 saves.files[path] = nil
             }
         }
+        folders(folder, false)
     }
 
     private func digest(_ file: SimulatedSaves.File) -> String {

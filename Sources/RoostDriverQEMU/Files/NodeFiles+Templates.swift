@@ -27,6 +27,18 @@ extension NodeFiles {
         try await stage(id, over: disk, .qcow2, spec: spec, marks: marks, isDurable: false)
     }
 
+    package func makeLasting(_ id: VMID) async throws(Fault) {
+        let folder = live(id)
+        let disk = try checkedDisk(id)
+        let marks = [Self.template, Self.unrenewed].map { "\(folder)/\($0)" }
+        try await onItsOwnThread { () throws(Fault) in
+            try syncFile(disk)
+            for mark in marks where access(mark, F_OK) == 0 { try syncFile(mark) }
+            try DurableFile.syncDirectory(folder)
+            try DurableFile.syncDirectory("\(root)/vms")
+        }
+    }
+
     package func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool {
         [live(id), trash(id)].contains { access("\($0)/\(Self.unrenewed)", F_OK) == 0 }
     }

@@ -238,7 +238,7 @@ package struct NodeFiles: VMFiles {
     func live(_ id: VMID) -> String { "\(root)/vms/\(id)" }
     func trash(_ id: VMID) -> String { "\(root)/trash/\(id)" }
 
-    private func checkedDisk(_ id: VMID) throws(Fault) -> String {
+    func checkedDisk(_ id: VMID) throws(Fault) -> String {
         let path = "\(live(id))/root.qcow2"
         var state = stat()
         guard lstat(path, &state) == 0, state.st_mode & S_IFMT == S_IFREG else {

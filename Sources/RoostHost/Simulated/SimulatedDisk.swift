@@ -23,9 +23,9 @@ package final class SimulatedDisk: Sendable {
         package var live: [VMID: Directory] = [:]
         package var trashed: [VMID: Directory] = [:]
         /// Directories that were begun and not renamed into place.
-        /// Names of templates that have a folder.
-        package var templates: Set<String> = []
         package var staged: [VMID: Directory] = [:]
+        /// Names of templates that have a folder, whole or not.
+        package var templates: Set<String> = []
     }
 
     /// What a console said, without what was dropped.
@@ -70,6 +70,24 @@ package final class SimulatedDisk: Sendable {
             state.logs[id] = log
         }
     }
+
+    /// Says that the folder at `path` has come to be, or is gone; a driver's saved machines are not
+    /// written through here. At once durable. Only folders of templates matter.
+    package func folder(_ path: String, exists: Bool) {
+        guard path.hasPrefix(Self.templates) else { return }
+        let name = String(path.dropFirst(Self.templates.count))
+        state.withLock { state in
+            if exists {
+                state.content.templates.insert(name)
+                state.durable.templates.insert(name)
+            } else {
+                state.content.templates.remove(name)
+                state.durable.templates.remove(name)
+            }
+        }
+    }
+
+    static let templates = "/simulated/templates/"
 
     func console(of id: VMID) -> Log {
         state.withLock { $0.logs[id] ?? Log() }

@@ -11,6 +11,7 @@ package struct SimulatedFiles: VMFiles {
         case restore
         case purge
         case inventory
+        case sync
     }
 
     /// How long a call takes; asked at each point where a crash may fall.
@@ -145,7 +146,15 @@ package struct SimulatedFiles: VMFiles {
         spec: VMSpec
     ) async throws(Fault) {
         await pause(.prepare)
+        guard disk.content.live[id] == nil else { return }
         if let fault = failing(.prepare) { throw fault }
+        guard disk.content.templates.contains(template) else {
+            throw Fault(
+                .ioFailed,
+                "there is no template \(template)",
+                metadata: ["path": templateFolder(template)]
+            )
+        }
         let (image, size) = (spec.image, spec.rootDiskGiB)
         disk.change(id) { content in
             guard content.live[id] == nil else { return }
@@ -160,6 +169,14 @@ package struct SimulatedFiles: VMFiles {
         await pause(.prepare)
     }
 
+    package func makeLasting(_ id: VMID) async throws(Fault) {
+        try await enter(.sync)
+        guard disk.content.live[id] != nil else { throw incomplete(id) }
+        disk.change(id) { $0.live[id]?.isSynced = true }
+        disk.sync(id)
+        await pause(.sync)
+    }
+
     package func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool {
         let content = disk.content
         return (content.live[id] ?? content.trashed[id])?.isUnrenewed ?? false
@@ -170,11 +187,15 @@ package struct SimulatedFiles: VMFiles {
         disk.change(id) { $0.live[id]?.isUnrenewed = false }
     }
 
-    package func templateFolder(_ template: String) -> String { "/simulated/templates/\(template)" }
+    package func templateFolder(_ template: String) -> String { SimulatedDisk.templates + template }
 
-    package func templates() async throws(Fault) -> [String] { disk.content.templates.sorted() }
+    package func templates() async throws(Fault) -> [String] {
+        try await enter(.inventory)
+        return disk.content.templates.sorted()
+    }
 
     package func templatesInUse() async throws(Fault) -> Set<String> {
+        try await enter(.inventory)
         let content = disk.content
         let all = Array(content.live.values) + Array(content.trashed.values)
         return Set(all.compactMap(\.template))

@@ -1,30 +1,37 @@
 import Logging
 import RoostDriver
 import RoostHost
-import RoostModel
+package import RoostModel
 import RoostOperations
-import RoostStore
+package import RoostStore
 import Synchronization
 
 /// Prepared machines that disposable VMs are copied from instead of booting; see README.md.
 ///
 /// One for everything that shapes a guest's memory. They make themselves: when a disposable VM ends
 /// that had to boot, its like is booted once more behind everybody's back and kept. They are never
-/// needed: whatever is wrong with one, it is dropped, and the VM boots.
+/// needed: whatever is wrong with one, it is not used any more, and the VM boots.
 final class Templates: Sendable {
-    /// The most templates that are kept; the least lately used goes first.
-    static let limit = 8
     /// How long after a failed attempt the next one may begin, in milliseconds.
     static let pauseMilliseconds: Int64 = 600_000
 
-    private let parts: NodeParts
-    private let state = Mutex(State())
+    let parts: NodeParts
+    let state = Mutex(State())
 
-    private struct State {
+    struct State {
         var making: Set<String> = []
         /// When a template was last copied or made, in milliseconds since 1970.
         var used: [String: Int64] = [:]
         var failed: [String: Int64] = [:]
+        /// What did not serve, and stays only for the disks that lie over it. Not used any more;
+        /// the next daemon finds out anew.
+        var unfit: Set<String> = []
+        /// How many disks are about to be laid over it.
+        var lent: [String: Int] = [:]
+        /// What is being removed: no disk may be laid over it any more.
+        var removing: Set<String> = []
+        /// Something was to be removed, and a VM's disk lay over it.
+        var owesSweep = false
     }
 
     init(_ parts: NodeParts) { self.parts = parts }
@@ -37,11 +44,11 @@ final class Templates: Sendable {
         return templateName(spec)
     }
 
-    /// The template for `spec`, if there is one.
+    /// The template for `spec`, if there is one that serves.
     func find(_ spec: VMSpec) async throws(Fault) -> SavedMachine? {
-        guard let name = name(for: spec), let driver = parts.driver as? any Forking else {
-            return nil
-        }
+        guard let name = name(for: spec), let driver = parts.driver as? any Forking,
+            state.withLock({ !$0.unfit.contains(name) && !$0.removing.contains(name) })
+        else { return nil }
         do throws(Fault) {
             let found = try await driver.savedMachine(in: parts.files.templateFolder(name))
             if found != nil { note(name) }
@@ -52,67 +59,70 @@ final class Templates: Sendable {
         }
     }
 
-    /// Removes the template for `spec`: it did not serve.
-    func drop(_ spec: VMSpec, because fault: Fault) async {
-        guard let name = name(for: spec) else { return }
-        parts.log.warning(
-            "a template did not serve and is dropped",
-            metadata: ["template": "\(name)", "fault": "\(fault)"]
-        )
-        state.withLock { $0.failed[name] = parts.surroundings.wall.now().milliseconds }
-        await remove(name)
+    /// Keeps the template `name` from being removed until ``giveBack(_:)``: a disk is about to be
+    /// laid over it, which nobody sees yet.
+    ///
+    /// - Throws: ``Reason/savedStateDamaged`` when it is being removed already.
+    func lend(_ name: String) throws(Fault) {
+        let isThere = state.withLock { state in
+            if state.removing.contains(name) { return false }
+            state.lent[name, default: 0] += 1
+            return true
+        }
+        guard isThere || parts.failpoints.skips(.lending) else {
+            throw Fault(.savedStateDamaged, "the template \(name) is being removed")
+        }
     }
 
-    /// Makes the template for `spec` unless there is one, it is being made, or it failed lately.
-    func make(for spec: VMSpec) async {
-        guard let name = name(for: spec), let driver = parts.driver as? any Forking else { return }
+    func giveBack(_ name: String) {
+        state.withLock { state in
+            let rest = (state.lent[name] ?? 0) - 1
+            state.lent[name] = rest > 0 ? rest : nil
+        }
+    }
+
+    /// The template for `spec` did not serve: nobody uses it any more, and it goes as soon as no
+    /// disk lies over it.
+    func drop(_ spec: VMSpec, because fault: Fault) async {
+        guard let name = name(for: spec) else { return }
+        parts.failpoints.mark(.templateDropped)
+        parts.log.warning(
+            "a template did not serve and is not used any more",
+            metadata: ["template": "\(name)", "fault": "\(fault)"]
+        )
         let now = parts.surroundings.wall.now().milliseconds
-        let isFree = state.withLock { state in
-            if let last = state.failed[name], now - last < Self.pauseMilliseconds { return false }
-            // One at a time: the host has other things to do.
-            guard state.making.isEmpty else { return false }
-            return state.making.insert(name).inserted
+        state.withLock { state in
+            state.failed[name] = now
+            state.unfit.insert(name)
+            state.owesSweep = true
         }
-        guard isFree else { return }
-        defer { state.withLock { _ = $0.making.remove(name) } }
-        let builder = TemplateRow(id: parts.surroundings.identifier(), template: name)
-        do throws(Fault) {
-            let folder = parts.files.templateFolder(name)
-            guard try await driver.savedMachine(in: folder) == nil else { return }
-            try await commit { $0.put(builder) }
-            try await build(spec, builder, driver)
-            try await clear(builder)
-            note(name)
-            await sweep()
-            parts.log.info("made a template", metadata: ["template": "\(name)"])
-        } catch {
-            state.withLock { $0.failed[name] = now }
-            parts.log.warning(
-                "could not make a template",
-                metadata: ["template": "\(name)", "fault": "\(error)"]
-            )
-            await giveUp(builder)
-        }
+        await sweepIfOwed()
+    }
+
+    /// A disposable VM like `spec` is gone: it may have been the last over a template that is to go,
+    /// and the next one shall not have to boot.
+    func tend(for spec: VMSpec) async {
+        await sweepIfOwed()
+        await make(for: spec)
     }
 
     /// Takes away what an earlier daemon was making when it ended. Call before VMs are looked at.
     func recover() async throws(Fault) {
         for row in try await parts.store.list(TemplateRow.self, Query()).rows {
+            parts.failpoints.mark(.builderFound)
             try await clear(row.row)
         }
         guard let driver = parts.driver as? any Forking else { return }
         for name in try await parts.files.templates() {
             let folder = parts.files.templateFolder(name)
-            if try await !isWhole(folder, driver) { try await driver.discard(savedIn: folder) }
+            if try await !driver.holdsMachine(folder), !parts.failpoints.skips(.halfTemplate) {
+                parts.failpoints.mark(.halfTemplate)
+                try await driver.discard(savedIn: folder)
+            }
         }
-    }
-
-    private func isWhole(_ folder: String, _ driver: any Forking) async throws(Fault) -> Bool {
-        do throws(Fault) {
-            return try await driver.savedMachine(in: folder) != nil
-        } catch  where error.reason == .savedStateDamaged {
-            return false
-        }
+        // Whoever owed it may have been the earlier daemon.
+        state.withLock { $0.owesSweep = true }
+        parts.spawner.spawn { await self.sweepIfOwed() }
     }
 
     /// The VMs that templates are being made with: nobody's, and no orphans.
@@ -120,99 +130,27 @@ final class Templates: Sendable {
         Set(try await parts.store.list(TemplateRow.self, Query()).rows.map(\.row.id))
     }
 
-    // MARK: Making
-
-    private func build(
-        _ spec: VMSpec,
-        _ builder: TemplateRow,
-        _ driver: any Forking
-    ) async throws(Fault) {
-        var spec = spec
-        spec.ports = []
-        try await parts.files.prepare(builder.id, spec: spec)
-        try await parts.files.growRootDisk(builder.id, toGiB: spec.rootDiskGiB)
-        let paths = try await parts.files.launch(
-            builder.id,
-            name: "template",
-            spec: spec,
-            generation: 1
-        )
-        let launch = VMLaunch(builder.id, name: "template", spec: spec, generation: 1, paths)
-        try await driver.start(launch)
-        if parts.driver.capabilities.contains(.guestAgent) { try await boot(builder.id) }
-        let folder = parts.files.templateFolder(builder.template)
-        _ = try await driver.save(
-            launch,
-            SaveOrder(folder: folder, memory: .onDisk, afterwards: .ends)
-        )
-    }
-
-    private func boot(_ id: VMID) async throws(Fault) {
-        let parts = parts
-        try await within(
-            parts.bootDeadline,
-            on: parts.surroundings.clock,
-            onTimeout: Fault(.bootTimeout, "the template's guest did not answer in time")
-        ) { () async throws(Fault) in
-            try await parts.guests.awaitReady(id)
-            try await parts.guests.settle(id)
-        }
-        await parts.guests.drop(id)
-    }
-
-    private func giveUp(_ builder: TemplateRow) async {
-        do throws(Fault) {
-            try await clear(builder)
-        } catch {
-            // Its row is still there: the next daemon clears it away.
-            parts.log.error(
-                "could not clear away a template's VM",
-                metadata: ["vm": "\(builder.id)", "fault": "\(error)"]
-            )
-        }
-    }
-
-    private func clear(_ builder: TemplateRow) async throws(Fault) {
-        await parts.guests.drop(builder.id)
-        try await parts.driver.kill(builder.id)
-        try await parts.files.purge(builder.id)
-        try await commit { $0.delete(TemplateRow.self, builder.key) }
-    }
-
-    // MARK: Removing
-
-    private func note(_ name: String) {
+    func note(_ name: String) {
         let now = parts.surroundings.wall.now().milliseconds
         state.withLock { $0.used[name] = now }
     }
 
-    /// Removes what is too much, but nothing that a VM's disk lies over.
-    private func sweep() async {
-        do throws(Fault) {
-            let all = try await parts.files.templates()
-            let needed = try await parts.files.templatesInUse()
-            let used = state.withLock(\.used)
-            let order = all.filter { !needed.contains($0) }
-                .sorted { (used[$0] ?? 0, $0) < (used[$1] ?? 0, $1) }
-            for name in order.prefix(max(all.count - Self.limit, 0)) { await remove(name) }
-        } catch {
-            parts.log.warning("cannot look at the templates", metadata: ["fault": "\(error)"])
+    /// Does `work` until it succeeds or this daemon ends: nobody else would.
+    func insist(_ what: Logger.Message, _ work: () async throws(Fault) -> Void) async {
+        var pause = Duration.milliseconds(100)
+        while !Task.isCancelled {
+            do throws(Fault) {
+                return try await work()
+            } catch {
+                parts.failpoints.mark(.tidyRetried)
+                parts.log.error(what, metadata: ["fault": "\(error)"])
+                try? await parts.surroundings.clock.sleep(for: pause)
+                pause = min(pause * 2, .seconds(30))
+            }
         }
     }
 
-    private func remove(_ name: String) async {
-        guard let driver = parts.driver as? any Forking else { return }
-        do throws(Fault) {
-            try await driver.discard(savedIn: parts.files.templateFolder(name))
-        } catch {
-            parts.log.warning(
-                "could not remove a template",
-                metadata: ["template": "\(name)", "fault": "\(error)"]
-            )
-        }
-    }
-
-    private func commit(_ fill: (inout Batch) -> Void) async throws(Fault) {
+    func commit(_ fill: (inout Batch) -> Void) async throws(Fault) {
         var batch = Batch()
         fill(&batch)
         try await parts.store.commit(batch)
@@ -230,14 +168,14 @@ func templateName(_ spec: VMSpec) -> String {
 }
 
 /// A VM that a template is being made with. There while it is: what a crash leaves is taken away.
-struct TemplateRow: Row {
-    static let table = "template_builders"
+package struct TemplateRow: Row {
+    package static let table = "template_builders"
 
-    var id: VMID
-    var template: String
+    package var id: VMID
+    package var template: String
 
-    var key: String { id.description }
-    var indexes: [IndexEntry] { [] }
+    package var key: String { id.description }
+    package var indexes: [IndexEntry] { [] }
 }
 
 extension Fault {

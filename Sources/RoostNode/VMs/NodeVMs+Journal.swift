@@ -143,10 +143,14 @@ extension NodeVMs {
         let seen = try await look(id)
         if fault == nil { ends.withLock { $0[id] = nil } }
         var kept = fault == nil ? delta.vm : former
-        // What could not be undone stays true: a former wish to run is over once it was killed.
-        if fault != nil, seen.vmm == .absent, kept != nil, delta.action.stops {
-            kept?.desired = .stopped
-        }
+        let wished = wish(
+            after: delta.action,
+            failed: fault != nil,
+            asked: delta.vm.desired,
+            former: former?.desired,
+            seen: seen
+        )
+        if let wished { kept?.desired = wished }
         let isGone = delta.action == .purge && fault == nil
         let report =
             isGone ? VMReport(id: id, state: .deleted, reason: "purged") : report(kept, seen)
@@ -194,27 +198,21 @@ extension NodeVMs {
     /// after a crash nobody knows which steps there are to take back.
     private func backOut(_ delta: AssignmentDelta, to former: VMAssignment?) async throws(Fault) {
         let seen = try await look(delta.vm.id)
-        for action in retreat(delta.action, former, seen) {
-            for step in try plan(action, for: seen) {
-                parts.failpoints.mark(.backedOut)
+        guard let action = retreat(delta.action, to: former?.desired, from: seen) else { return }
+        for step in try plan(action, for: seen) {
+            parts.failpoints.mark(.backedOut)
+            do throws(Fault) {
                 try await act(step, on: delta.vm, preemption: Signal())
+            } catch {
+                // Memory may not fit on the disk for ever. Nobody is to wait for that: the VM stays
+                // up, and its wish follows.
+                guard action == .suspend else { throw error }
+                parts.failpoints.mark(.stayedUp)
+                parts.log.warning(
+                    "could not suspend a VM again whose start failed; it stays up",
+                    metadata: ["vm": "\(delta.vm.id)", "fault": "\(error)"]
+                )
             }
-        }
-    }
-
-    private func retreat(
-        _ action: NodeAction,
-        _ former: VMAssignment?,
-        _ seen: VMObservation
-    ) -> [NodeAction] {
-        switch (former?.desired, seen.vmm) {
-        case (nil, _): [.purge]
-        case (.running, .paused): [.resume]
-        case (.paused, .running): [.pause]
-        case (.stopped, .running), (.stopped, .paused): [.stop(graceSeconds: 0)]
-        case (_, .absent) where action == .restore: [.discard]
-        case (_, .absent) where action == .discard && seen.disks == .trashed: [.restore]
-        default: []
         }
     }
 

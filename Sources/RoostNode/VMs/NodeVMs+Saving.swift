@@ -9,7 +9,9 @@ extension NodeVMs {
     /// Lets a VM that stands still go on. What was kept of its memory is older than it then.
     func resumeVMM(_ id: VMID) async throws(Fault) {
         if let driver = parts.driver as? any Forking {
-            try await driver.discard(savedIn: parts.files.savedFolder(id, .live))
+            let folder = parts.files.savedFolder(id, .live)
+            if try await driver.holdsMachine(folder) { parts.failpoints.mark(.olderMemory) }
+            if !parts.failpoints.skips(.olderMemory) { try await driver.discard(savedIn: folder) }
         }
         try await parts.driver.resume(id)
         // It stood still, and so did its clock. Nobody waits for it: the guest may be stuck.
@@ -25,8 +27,15 @@ extension NodeVMs {
         {
             return
         }
+        // A copy of a template was not synced so far: nobody wanted it after a cut of the power.
+        if !parts.failpoints.skips(.lasting) { try await parts.files.makeLasting(vm.id) }
         let order = SaveOrder(folder: folder, memory: .onDisk, afterwards: .endsInPlace)
-        _ = try await driver.save(try await launch(vm), order)
+        do throws(Fault) {
+            _ = try await driver.save(try await launch(vm), order)
+        } catch {
+            parts.failpoints.mark(.saveFailed)
+            throw error
+        }
     }
 
     func restoreVMM(_ vm: VMAssignment) async throws(Fault) {
@@ -40,13 +49,18 @@ extension NodeVMs {
                 metadata: ["path": parts.files.savedFolder(vm.id, .live), "vm": vm.name]
             )
         }
-        try await driver.start(try await launch(vm), from: saved)
+        do throws(Fault) {
+            try await driver.start(try await launch(vm), from: saved)
+        } catch {
+            if error.reason == .savedStateDamaged { parts.failpoints.mark(.memoryRefused) }
+            throw error
+        }
         follow(vm.id)
     }
 
     /// Removes every byte of the VM, its kept memory first: that is the driver's.
     func purgeDisks(_ id: VMID) async throws(Fault) {
-        if let driver = parts.driver as? any Forking {
+        if let driver = parts.driver as? any Forking, !parts.failpoints.skips(.purgedMemory) {
             let place = try await parts.files.place(id)
             try await driver.discard(savedIn: parts.files.savedFolder(id, place))
         }
@@ -59,10 +73,13 @@ extension NodeVMs {
     }
 
     func copyTemplate(_ vm: VMAssignment) async throws(Fault) {
+        let name = templateName(vm.spec)
+        try templates.lend(name)
+        defer { templates.giveBack(name) }
         let template = try await template(for: vm)
         try await parts.files.prepareCopy(
             vm.id,
-            of: templateName(vm.spec),
+            of: name,
             disk: template.rootDiskPath,
             spec: vm.spec
         )
@@ -71,11 +88,13 @@ extension NodeVMs {
     func startCopy(_ vm: VMAssignment) async throws(Fault) {
         let template = try await template(for: vm)
         try await forking().start(try await launch(vm), from: template)
+        parts.failpoints.mark(.copied)
         follow(vm.id)
     }
 
     func renewGuest(_ vm: VMAssignment) async throws(Fault) {
         let parts = parts
+        if parts.failpoints.skips(.renewal) { return }
         guard parts.driver.capabilities.contains(.guestAgent) else {
             return try await parts.files.markRenewed(vm.id)
         }
@@ -110,6 +129,18 @@ extension NodeVMs {
     private func forking() throws(Fault) -> any Forking {
         if let driver = parts.driver as? any Forking { return driver }
         throw Fault(.unsupported, "the \(parts.driver.name) driver cannot keep a VM's memory")
+    }
+}
+
+extension Forking {
+    /// Whether a machine was saved in `folder`, readable or not: who finds out that it is not can
+    /// say so, and remove it.
+    func holdsMachine(_ folder: String) async throws(Fault) -> Bool {
+        do throws(Fault) {
+            return try await savedMachine(in: folder) != nil
+        } catch  where error.reason == .savedStateDamaged {
+            return true
+        }
     }
 }
 

@@ -53,6 +53,8 @@ package struct NodeParts: Sendable {
     package var capacity: NodeCapacity
     /// How long a guest may take from start to its first answer.
     package var bootDeadline: Duration
+    /// The most templates that are kept besides those that disks lie over.
+    package var templateLimit: Int
 
     package init(
         driver: any Driver,
@@ -65,7 +67,8 @@ package struct NodeParts: Sendable {
         spawner: Spawner,
         log: Logger,
         capacity: NodeCapacity,
-        bootDeadline: Duration = .seconds(60)
+        bootDeadline: Duration = .seconds(60),
+        templateLimit: Int = 8
     ) {
         self.driver = driver
         self.files = files
@@ -78,6 +81,7 @@ package struct NodeParts: Sendable {
         self.log = log
         self.capacity = capacity
         self.bootDeadline = bootDeadline
+        self.templateLimit = templateLimit
     }
 }
 
@@ -198,7 +202,10 @@ package final class NodeVMs: Sendable {
             try await parts.failpoints.pass(.afterAssign)
             do throws(Fault) {
                 try await work(delta, preemption: preemption, done: &done)
-            } catch  where error.mayBeTheTemplates && done.contains(where: \.isCopying) {
+            } catch
+                where error.mayBeTheTemplates && done.contains(where: \.isCopying)
+                && !parts.failpoints.skips(.bootAnyway)
+            {
                 await templates.drop(delta.vm.spec, because: error)
                 try await work(delta, preemption: preemption, done: &done)
             }
@@ -217,7 +224,7 @@ package final class NodeVMs: Sendable {
         guard delta.action == .purge, fault == nil, templates.name(for: delta.vm.spec) != nil else {
             return
         }
-        parts.spawner.spawn { await self.templates.make(for: delta.vm.spec) }
+        parts.spawner.spawn { await self.templates.tend(for: delta.vm.spec) }
     }
 
     /// Refuses what a newer order has overtaken: its own result may be forgotten by now.
@@ -300,13 +307,8 @@ package final class NodeVMs: Sendable {
 
     private func isSaved(_ id: VMID, _ disks: DisksPlace) async throws(Fault) -> Bool {
         guard disks != .missing, let driver = parts.driver as? any Forking else { return false }
-        do throws(Fault) {
-            return try await driver.savedMachine(in: parts.files.savedFolder(id, disks)) != nil
-        } catch  where error.reason == .savedStateDamaged {
-            // There, and of no use: who starts from it is told so. Looking must always have an
-            // answer, or no operation on the VM would ever end.
-            return true
-        }
+        // Looking must always have an answer, or no operation on the VM would ever end.
+        return try await driver.holdsMachine(parts.files.savedFolder(id, disks))
     }
 
     /// What everything on this node is now: what is being done first, then what is seen.
@@ -493,14 +495,6 @@ extension NodeAction {
         case .suspend: .running
         case .discard, .purge: .deleting
         case .restore: .deleted
-        }
-    }
-
-    /// Whether its aim is that nothing runs.
-    var stops: Bool {
-        switch self {
-        case .stop, .discard, .purge, .restart: true
-        case .provision, .start, .reboot, .pause, .resume, .suspend, .restore: false
         }
     }
 }

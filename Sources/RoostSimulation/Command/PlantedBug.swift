@@ -14,6 +14,11 @@ struct PlantedBug {
         return PlantedBug(point: point, profile: known.profile, knownSeed: known.seed)
     }
 
+    /// Those that nothing has found yet, to be hunted by name.
+    static let unmissed = Failpoint.unmissed.map {
+        PlantedBug(point: $0, profile: .rough, knownSeed: 1)
+    }
+
     private static let known: [Failpoint: (profile: Profile, seed: UInt64)] = [
         .backOut: (.rough, 54),
         .journal: (.rough, 683),
@@ -45,5 +50,13 @@ struct PlantedBug {
         .owner: (.rough, 2),
         .powerOff: (.rough, 7),
         .restartBound: (.rough, 17),
+        .lasting: (.rough, 96),
+        .purgedMemory: (.rough, 2),
+        .bootAnyway: (.rough, 58),
+        .templateInUse: (.rough, 7),
+        .builder: (.rough, 6),
+        .halfTemplate: (.rough, 398),
+        .renewal: (.rough, 7),
+        .watchBell: (.rough, 481),
     ]
 }

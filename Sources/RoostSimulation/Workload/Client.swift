@@ -51,9 +51,10 @@ struct Client: Sendable {
     /// Wishes `count` things, resting in between.
     func run(wishes count: Int) async {
         var latest: RequestContext?
+        var plan: [Wish] = []
         for _ in 0..<count {
             try? await world.clock.sleep(for: chance.chance.duration(upTo: .seconds(3)))
-            if chance.chance.hits(500) {
+            if chance.chance.hits(700) {
                 await loseOnesPatience(with: chance.chance.pick(Self.names))
                 continue
             }
@@ -61,7 +62,8 @@ struct Client: Sendable {
                 await reuse(latest)
                 continue
             }
-            let wish = nextWish()
+            if plan.isEmpty, chance.chance.hits(2_500) { plan = newPlan() }
+            let wish = plan.isEmpty ? nextWish() : plan.removeFirst()
             let request = request(for: wish)
             latest = request
             world.scheduler.note("client\(number) \(request.operation.short): \(wish.line)")
@@ -94,6 +96,7 @@ struct Client: Sendable {
             let kill = Wish.power(.kill, outcome.vm.id.description, PowerOptions())
             let hurry = self.request(for: kill)
             world.scheduler.note("client\(number) \(hurry.operation.short): \(kill.line)")
+            world.crashAboutNow(outcome.vm.status.node)
             world.invariants.answered(hurry, await answer(kill, hurry), kill)
             try? await world.clock.sleep(for: .seconds(1))
         } while world.invariants.isRunning(request.operation)
@@ -187,9 +190,10 @@ struct Client: Sendable {
         var options = PowerOptions(graceSeconds: grace)
         switch chance.chance.below(100) {
         case 0..<28: return .create(newDraft(name))
-        case 28..<44: return .power(.start, name, options)
-        case 44..<52: return .power(.stop, name, options)
-        case 52..<56:
+        case 28..<43: return .power(.start, name, options)
+        case 43..<47: return .power(.stop, name, options)
+        case 47..<53: return .power(.suspend, name, options)
+        case 53..<56:
             options.force = true
             return .power(.stop, name, options)
         case 56..<60: return .power(.kill, name, options)
@@ -209,6 +213,38 @@ struct Client: Sendable {
         }
     }
 
+    /// Several wishes about one VM, in an order that comes to something; others may be in the way.
+    private func newPlan() -> [Wish] {
+        let name = chance.chance.pick(Self.names)
+        var gone = PowerOptions(graceSeconds: 0)
+        gone.force = true
+        var draft = newDraft(name)
+        draft.startOnCreate = true
+        let create = Wish.create(draft)
+        if chance.chance.hits(6_000) { makeDisposable(&draft) }
+        let suspend = Wish.power(.suspend, name, PowerOptions())
+        let start = Wish.power(.start, name, PowerOptions())
+        let delete = Wish.power(.delete, name, gone)
+        if draft.disposable {
+            let use: [Wish] = chance.chance.pick([[], [], [suspend], [suspend, start]])
+            return [.create(draft)] + use + [delete, .create(draft)]
+        }
+        let kill = Wish.power(.kill, name, PowerOptions())
+        let undelete = Wish.undelete(name, newName: "")
+        return [create, suspend]
+            + chance.chance.pick([
+                [start], [start], [start, suspend, start], [kill, start],
+                [delete, undelete, start],
+            ])
+    }
+
+    /// Few shapes, so that there are templates for them.
+    private func makeDisposable(_ draft: inout VMDraft) {
+        draft.disposable = true
+        draft.cores = 1
+        draft.memoryMiB = chance.chance.hits(7_000) ? 512 : 1_024
+    }
+
     private func newDraft(_ name: String) -> VMDraft {
         var draft = VMDraft(
             name: name,
@@ -216,7 +252,10 @@ struct Client: Sendable {
             memoryMiB: 512 << chance.chance.below(3)
         )
         draft.startOnCreate = chance.chance.hits(5_000)
-        draft.disposable = chance.chance.hits(1_500)
+        if chance.chance.hits(2_500) {
+            makeDisposable(&draft)
+            draft.startOnCreate = chance.chance.hits(9_000)
+        }
         draft.restart = newPolicy()
         if chance.chance.hits(2_500) {
             draft.ports = [PublishedPort(hostPort: 8_080 + chance.chance.below(2), guestPort: 80)]

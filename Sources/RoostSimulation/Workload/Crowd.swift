@@ -36,6 +36,9 @@ final class Crowd: @unchecked Sendable {
             + watchers.flatMap(\.unfinished)
     }
 
+    /// Who hears and has not heard of a change for too long.
+    var lagging: [String] { watchers.compactMap(\.lag) }
+
     /// Sends every request that was answered once more: the answer must be the same.
     func askAgain() {
         for (request, first) in world.invariants.repeatable {

@@ -14,6 +14,8 @@ final class Watcher: @unchecked Sendable {
     private var cursor: Revision?
     /// Which of its connections counts.
     private var connection = 0
+    /// Whether a control process is serving it.
+    private var isServed = false
 
     init(world: World, number: Int) {
         self.world = world
@@ -25,6 +27,7 @@ final class Watcher: @unchecked Sendable {
         let gone = Fault(.daemonUnreachable, "the watch broke")
         while true {
             connection += 1
+            isServed = false
             let mine = connection
             let from = cursor
             do throws(Fault) {
@@ -47,6 +50,7 @@ final class Watcher: @unchecked Sendable {
         _ from: Revision?,
         _ mine: Int
     ) async -> Result<Bool, Fault> {
+        isServed = true
         // What was shown before and is not shown now is gone.
         if from == nil { view = [:] }
         do {
@@ -105,6 +109,26 @@ final class Watcher: @unchecked Sendable {
             }
         }
         return nil
+    }
+
+    /// What it is connected to, and since when it has been at the same place behind the rest.
+    private var behind: (connection: Int, cursor: Revision?, since: Int64)?
+
+    /// A connected watch that is told nothing of a change for so long is never told.
+    var lag: String? {
+        let now = world.scheduler.now
+        guard let last = world.invariants.history.last?.revision, isServed,
+            cursor.map({ $0 < last }) != false
+        else {
+            behind = nil
+            return nil
+        }
+        guard let known = behind, known.connection == connection, known.cursor == cursor else {
+            behind = (connection, cursor, now)
+            return nil
+        }
+        guard now - known.since > 20_000_000_000 else { return nil }
+        return "watcher\(number) hears, and is at \(cursor?.number ?? 0), not at \(last.number)"
     }
 
     /// What it has yet to be shown.

@@ -9,8 +9,12 @@ package enum FaultKind: String, CaseIterable, Sendable {
     /// A commit, a read of rows, a file call, a call of the driver fails.
     case commit
     case read
+    /// A read of rows is answered late.
+    case late
     case file
     case driver
+    /// A node crashes just when somebody lost patience with it.
+    case untimely
     /// A message is lost, comes twice, or comes once more much later.
     case lost
     case doubled

@@ -13,6 +13,10 @@ package struct Profile: Sendable, Hashable {
     var commitFailures: Int
     var fileFailures: Int
     var driverFailures: Int
+    /// Each read of rows is answered late, so that its answer is old.
+    var lateReads: Int
+    /// Each time that somebody loses patience, the node crashes about then.
+    var untimelyCrashes: Int
     /// Each message is lost, or comes twice.
     var lostMessages: Int
     var doubledMessages: Int
@@ -40,6 +44,8 @@ package struct Profile: Sendable, Hashable {
         commitFailures: 0,
         fileFailures: 0,
         driverFailures: 0,
+        lateReads: 0,
+        untimelyCrashes: 0,
         lostMessages: 0,
         doubledMessages: 0,
         staleMessages: 0,
@@ -62,6 +68,8 @@ package struct Profile: Sendable, Hashable {
         commitFailures: 60,
         fileFailures: 60,
         driverFailures: 60,
+        lateReads: 100,
+        untimelyCrashes: 3000,
         lostMessages: 250,
         doubledMessages: 250,
         staleMessages: 150,
@@ -84,6 +92,8 @@ package struct Profile: Sendable, Hashable {
         commitFailures: 300,
         fileFailures: 300,
         driverFailures: 300,
+        lateReads: 300,
+        untimelyCrashes: 6000,
         lostMessages: 1_000,
         doubledMessages: 1_000,
         staleMessages: 500,

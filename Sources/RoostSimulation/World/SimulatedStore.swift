@@ -23,12 +23,16 @@ final class SimulatedStore: Store {
 
     func get<R: Row>(_ type: R.Type, _ key: String) async throws(Fault) -> Versioned<R>? {
         if let fault = await read() { throw fault }
-        return try store.get(type, key)
+        let found = try store.get(type, key)
+        await answer()
+        return found
     }
 
     func list<R: Row>(_ type: R.Type, _ query: Query) async throws(Fault) -> Listing<R> {
         if let fault = await read() { throw fault }
-        return try store.list(type, query)
+        let found = try store.list(type, query)
+        await answer()
+        return found
     }
 
     @discardableResult
@@ -51,17 +55,27 @@ final class SimulatedStore: Store {
 
     func changes(after revision: Revision, limit: Int) async throws(Fault) -> ChangePage {
         if let fault = await read() { throw fault }
-        return try store.changes(after: revision, limit: limit)
+        let found = try store.changes(after: revision, limit: limit)
+        await answer()
+        return found
     }
 
     func revision() async throws(Fault) -> Revision {
         if let fault = await read() { throw fault }
-        return store.revision()
+        let found = store.revision()
+        await answer()
+        return found
     }
 
     func compact(upTo revision: Revision) async throws(Fault) {
         if let fault = await read() { throw fault }
         store.compact(upTo: revision)
+    }
+
+    /// What was read is on its way, and may be old when it comes.
+    private func answer() async {
+        let delay = world.readDelay()
+        if delay > .zero { try? await world.clock.sleep(for: delay) }
     }
 
     /// Takes its time. The fault is a value, not a throw: see ``Network``.

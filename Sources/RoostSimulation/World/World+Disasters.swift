@@ -18,6 +18,8 @@ enum Disaster: String, CaseIterable {
     case powerCut = "power-cut"
     /// A VMM of a VM that nobody names runs when a node comes up.
     case orphan
+    /// A file of a saved machine is not what it was.
+    case damagedSave = "damaged-save"
     /// Old changes are forgotten: a watch that is behind must begin anew.
     case compaction
 }
@@ -55,16 +57,70 @@ extension World {
             process.crash()
             for machine in node.hypervisor.machines { node.hypervisor.end(machine.pid, .unknown) }
             node.disk.cutPower { details.hits(5_000) }
+            loseSaves(with: node)
         case .orphan:
             guard let process = node.server?.process else { return }
             process.crash()
             node.hypervisor.place(newStranger(details.next()))
+        case .damagedSave:
+            guard damageSave(on: node, &details) else { return }
         case .compaction:
             let rows = MemoryStore(disk: controlRows)
             rows.compact(upTo: rows.revision())
         }
         mark("world.disaster-\(disaster.rawValue)")
         invariants.look()
+    }
+
+    /// What lay in directories that are gone is gone with them.
+    private func loseSaves(with node: NodeHost) {
+        let content = node.disk.content
+        node.hypervisor.loseSaves { folder in
+            guard let id = World.owner(ofSave: folder) else { return false }
+            return content.live[id] == nil && content.trashed[id] == nil
+        }
+    }
+
+    /// The VM whose own memory is kept at that path; `nil` when it is a template's.
+    static func owner(ofSave path: String) -> VMID? {
+        let words = path.split(separator: "/")
+        guard words.count >= 4, words[1] == "vms", words[3] == "saved" else { return nil }
+        return VMID(String(words[2]))
+    }
+
+    private func damageSave(on node: NodeHost, _ details: inout Chance) -> Bool {
+        let files =
+            node.hypervisor.savedFiles.filter { !$0.hasPrefix("/simulated/vms/") }
+            + node.hypervisor.savedFiles.filter { Self.owner(ofSave: $0) != nil }
+        guard !files.isEmpty else { return false }
+        let path = files[details.below(files.count)]
+        let kind = details.below(4)
+        scheduler.note("\(path) is damaged in way \(kind)")
+        if kind == 3 {
+            let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
+            node.hypervisor.damageManifest(folder)
+        } else {
+            node.hypervisor.damage(path, isMissing: kind == 0, shortened: kind == 1)
+        }
+        return true
+    }
+
+    // MARK: What guests do
+
+    /// Every guest counts, so that one that goes back in time is noticed.
+    func scheduleWork() {
+        scheduler.after(.milliseconds(500)) { [unowned self] in
+            for node in self.nodes { self.invariants.work(node) }
+            self.scheduleWork()
+        }
+    }
+
+    /// The node is about to do what it was told to make way for: a good moment to crash.
+    func crashAboutNow(_ id: NodeID?) {
+        guard var details = strike(.untimely, profile.untimelyCrashes) else { return }
+        scheduler.after(details.duration(upTo: .seconds(1))) { [unowned self] in
+            self.nodes.first { $0.id == id }?.server?.process.crash()
+        }
     }
 
     private func cut(_ node: NodeHost, _ disaster: Disaster, for time: Duration) {

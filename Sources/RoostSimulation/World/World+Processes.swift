@@ -23,6 +23,7 @@ extension World {
             startControl()
         }
         scheduleDisaster()
+        scheduleWork()
     }
 
     // MARK: The three kinds of process
@@ -122,7 +123,8 @@ extension World {
         let driver = SimulatedDriver(
             host: node.hypervisor,
             clock: clock,
-            latency: { _ in self.latency(upTo: .milliseconds(2)) },
+            // Removing some GiB of memory takes its time.
+            latency: { self.latency(upTo: .milliseconds($0 == .discard ? 100 : 2)) },
             failing: { _ in
                 guard self.fault(.driver, self.profile.driverFailures) else { return nil }
                 self.mark("world.monitor-silent")
@@ -146,7 +148,8 @@ extension World {
                 failpoints: SeededFailpoints(world: self, process: process),
                 spawner: spawner,
                 log: log,
-                capacity: capacity
+                capacity: capacity,
+                templateLimit: 1
             )
         )
         try await vms.recover()

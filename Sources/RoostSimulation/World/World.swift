@@ -97,7 +97,8 @@ final class World: @unchecked Sendable {
                     self.invariants.look()
                 }
             },
-            console: { disk.say($0, $1) }
+            console: { disk.say($0, $1) },
+            folders: { disk.folder($0, exists: $1) }
         )
         return NodeHost(
             id: Identifier(bits: UInt128(index + 1) << 100 | 0xabc),
@@ -135,6 +136,13 @@ final class World: @unchecked Sendable {
         let failure = details.pick(MemoryCommitFailure.allCases)
         mark("world.commit-\(failure)")
         return failure
+    }
+
+    /// How long a read of rows takes to be answered after it was made.
+    func readDelay() -> Duration {
+        guard var details = strike(.late, profile.lateReads) else { return .zero }
+        mark("world.read-answered-late")
+        return details.duration(upTo: .milliseconds(50))
     }
 
     /// How long one message takes.
