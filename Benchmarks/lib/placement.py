@@ -1,4 +1,4 @@
-"""Row 10: placements a second, and Ganeti's hail and hspace beside them."""
+"""Row 12: placements a second, and Ganeti's hail and hspace beside them."""
 
 import os
 import re
