@@ -8,6 +8,7 @@
 #include <linux/random.h>
 #include <linux/reboot.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <net/route.h>
 #include <netinet/in.h>
 #include <pty.h>
@@ -220,6 +221,17 @@ int roost_link_up(const char *name) {
         request.ifr_flags |= IFF_UP | IFF_RUNNING;
         result = outcome(ioctl(fd, SIOCSIFFLAGS, &request));
     }
+    close(fd);
+    return result;
+}
+
+int roost_set_ethernet(const char *name, const uint8_t *address) {
+    struct ifreq request;
+    int fd = interface_request(name, &request);
+    if (fd < 0) return fd;
+    request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+    memcpy(request.ifr_hwaddr.sa_data, address, 6);
+    int result = outcome(ioctl(fd, SIOCSIFHWADDR, &request));
     close(fd);
     return result;
 }

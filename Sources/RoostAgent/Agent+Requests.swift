@@ -31,7 +31,7 @@ extension Agent {
                 return try TarInTask(path, keepsOwners: owners)
             case .stats: return AnswerTask(body: guestStats().encoded(), [.done(bytes: 0)])
             case .ports: return AnswerTask(body: listeningPorts().encoded(), [.done(bytes: 0)])
-            case .setHostname, .setClock, .renewIdentity, .sync, .shutdown:
+            case .setHostname, .setClock, .renewIdentity, .freeze, .thaw, .sync, .shutdown:
                 return try changeMachine(request, for: operation)
             }
         } catch {
@@ -54,8 +54,10 @@ extension Agent {
                 try setWallClock(time)
                 say("set the clock by \(lag / 1_000_000) ms", for: operation)
             case .renewIdentity(let request):
-                try renewIdentity(request)
-                say("renewed the identity", for: operation)
+                try RoostAgent.renewIdentity(request)
+                return try renewHostKeys(for: operation)
+            case .freeze: return try freezeTask()
+            case .thaw: thaw()
             case .sync: return try syncTask()
             case .shutdown(let reboot, let grace):
                 // The answer goes out first: `shutDown` waits for the port to drain.
@@ -68,6 +70,40 @@ extension Agent {
             throw error.asGuestFailure
         }
         return AnswerTask([.done(bytes: 0)])
+    }
+
+    private func freezeTask() throws(SystemFailure) -> any StreamTask {
+        let task = DeferredTask()
+        try freezer.freeze(on: loop) { [unowned self] failure in
+            sessions.hold(failure == nil)
+            task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
+        }
+        return task
+    }
+
+    private func thaw() {
+        freezer.thaw()
+        sessions.hold(false)
+    }
+
+    /// The last part of a renewal: new host keys where there are any, and then everybody goes on.
+    private func renewHostKeys(for operation: OperationMark) throws(SystemFailure) -> any StreamTask
+    {
+        let task = DeferredTask()
+        let keys = HostKeys()
+        try keys.renew(
+            whenEnded: { [unowned self] pid, action in whenEnded(pid, action) },
+            done: { [unowned self] failure in
+                // One that is not renewed stays frozen: it is nobody yet.
+                if failure == nil {
+                    sessions.orphanAll()
+                    thaw()
+                    say("renewed the identity", for: operation)
+                }
+                task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
+            }
+        )
+        return task
     }
 
     private func syncTask() throws(SystemFailure) -> any StreamTask {

@@ -30,6 +30,7 @@ package final class Agent {
     let loop: EventLoop
     let port: Port
     let sessions: SessionTable
+    let freezer = Freezer()
     var mux: Mux?
     var tasks: [UInt32: any StreamTask] = [:]
     private var turn: [UInt32] = []

@@ -32,6 +32,7 @@ func renewIdentity(_ request: RenewRequest) throws(SystemFailure) {
         try setHostname(request.hostname)
         try? replaceHosts(with: request.hostname)
     }
+    if let ethernet = request.ethernet { try setEthernet(ethernet) }
     if !request.address.isEmpty {
         let network = NetworkSettings(
             address: request.address,
@@ -40,6 +41,16 @@ func renewIdentity(_ request: RenewRequest) throws(SystemFailure) {
         )
         try network.apply()
     }
+}
+
+/// Gives the first interface another Ethernet address; fine when there is no interface.
+private func setEthernet(_ address: [UInt8]) throws(SystemFailure) {
+    guard address.count == 6 else {
+        throw SystemFailure(call: "set address", subject: "ethernet", errno: EINVAL)
+    }
+    guard let name = firstInterface() else { return }
+    let result = address.withUnsafeBufferPointer { roost_set_ethernet(name, $0.baseAddress) }
+    try checkShim(result, "set ethernet address", name)
 }
 
 private func setMachineID(_ id: [UInt8]) throws(SystemFailure) {

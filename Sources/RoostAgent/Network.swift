@@ -42,7 +42,7 @@ struct NetworkSettings: Equatable {
 }
 
 /// The first interface that is not the loopback, by name: `eth0` before `eth1`.
-private func firstInterface() -> String? {
+func firstInterface() -> String? {
     entries(of: "/sys/class/net").filter {
         $0 != "lo" && access("/sys/class/net/\($0)/device", F_OK) == 0
     }.min()

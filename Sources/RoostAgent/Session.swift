@@ -104,7 +104,7 @@ final class Session {
         updateOutputs()
         guard killing || request.onDetach == .kill, status == nil else { return }
         _ = loop.after(Self.patience) { [weak self] in
-            guard let self, attachment == nil, status == nil else { return }
+            guard let self, attachment == nil, status == nil, !isOrphan else { return }
             kill(-pid, SIGKILL)
         }
     }
@@ -129,7 +129,24 @@ final class Session {
         return log.rewind(to: offset)
     }
 
-    private var dropsOldest: Bool { attachment == nil && request.onDetach == .drop }
+    private var dropsOldest: Bool {
+        attachment == nil && !isHeld && (isOrphan || request.onDetach == .drop)
+    }
+
+    /// While the machine is frozen nothing is dropped: its reader comes back before it goes on.
+    var isHeld = false {
+        didSet { updateOutputs() }
+    }
+
+    /// In a copy of a machine: the reader is the original's, so the command does not end with it, nor
+    /// waits for it.
+    private var isOrphan = false
+
+    /// Makes it a command that nobody reads and that goes on.
+    func orphan() {
+        isOrphan = true
+        updateOutputs()
+    }
 
     /// Watches the outputs exactly while there is room: a watched descriptor that is not read
     /// would report its hang-up for ever.

@@ -101,6 +101,16 @@ final class SessionTable {
         try session.signal(number)
     }
 
+    /// While the machine is frozen the sessions keep what nobody reads.
+    func hold(_ isHeld: Bool) {
+        for session in byPID.values { session.isHeld = isHeld }
+    }
+
+    /// This machine is a copy: what runs has no reader any more, and goes on without.
+    func orphanAll() {
+        for session in byPID.values { session.orphan() }
+    }
+
     /// Takes note that a child ended. Unknown ones are orphans that process 1 inherited.
     func childEnded(_ pid: Int32, _ status: Int32) {
         guard let session = byPID.removeValue(forKey: pid) else { return }

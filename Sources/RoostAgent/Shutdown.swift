@@ -65,11 +65,8 @@ extension Agent {
 /// not count; kill(2) with -1 would count them.
 private func anyProcessLeft() -> Bool {
     entries(of: "/proc").contains { name in
-        guard let pid = Int32(name), pid > 2, pid != getpid(),
-            let stat = text(of: "/proc/\(name)/stat"), let end = stat.lastIndex(of: ")")
-        else { return false }
-        let fields = stat[stat.index(after: end)...].split(separator: " ")
-        return fields.count > 1 && fields[0] != "Z" && fields[1] != "2"
+        guard let pid = Int32(name), pid > 2, pid != getpid() else { return false }
+        return isUserProcess(pid)
     }
 }
 

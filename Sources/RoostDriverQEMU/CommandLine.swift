@@ -73,11 +73,9 @@ package func uuidText(_ id: VMID) -> String {
     return zip(cuts, cuts.dropFirst()).map { String(digits[$0..<$1]) }.joined(separator: "-")
 }
 
-/// A locally administered Ethernet address that stays the VM's: 52:54 and the id's last four bytes.
+/// The VM's Ethernet address as QEMU wants it: pairs of digits with colons.
 package func ethernetAddress(_ id: VMID) -> String {
-    let tail = Array(id.description.suffix(8))
-    let bytes = stride(from: 0, to: 8, by: 2).map { String(tail[$0...($0 + 1)]) }
-    return (["52", "54"] + bytes).joined(separator: ":")
+    id.ethernetAddress.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
 }
 
 private func base(_ launch: VMLaunch, _ context: CommandContext) -> [String] {
@@ -140,12 +138,18 @@ private func channel(_ context: CommandContext) -> [String] {
 /// The agent's port, and the mark by which our VMMs are known in the process table.
 package let agentPortName = "roost.agent.0"
 
-private func network(_ launch: VMLaunch) -> [String] {
-    guard launch.network == .user else { return ["-nic", "none"] }
-    let forwards = launch.ports.sorted().map { port in
-        ",hostfwd=\(port.transport.rawValue):\(port.hostAddress):\(port.hostPort)"
+/// The published ports as QEMU writes them.
+func forwards(_ launch: VMLaunch) -> [String] {
+    guard launch.network == .user else { return [] }
+    return launch.ports.sorted().map { port in
+        "\(port.transport.rawValue):\(port.hostAddress):\(port.hostPort)"
             + "-10.0.2.15:\(port.guestPort)"
     }
+}
+
+private func network(_ launch: VMLaunch) -> [String] {
+    guard launch.network == .user else { return ["-nic", "none"] }
+    let forwards = forwards(launch).map { ",hostfwd=\($0)" }
     return [
         "-netdev", "user,id=net0,net=10.0.2.0/24,ipv6=off\(forwards.joined())",
         // No option ROM: nothing boots from the network.

@@ -61,6 +61,10 @@ extension QEMUDriver {
             machine.folder.note("half made: ended")
             return try await machine.kill()
         }
+        // Perhaps it has them already; without them it is still the machine.
+        if let problem = await publish(found.forwards, of: machine) {
+            machine.folder.note("adopted without a port: \(problem.message)")
+        }
         if found.succeedsRunning { try await run(machine) } else { try await mark(machine) }
     }
 
@@ -117,6 +121,8 @@ struct FoundMachine: Sendable, Hashable {
     var succeeds: Int32?
     /// That process ran before it was stopped to be saved.
     var succeedsRunning: Bool
+    /// What it publishes once it has succeeded, as QEMU writes it.
+    var forwards: [String]
     /// It was started to load a saved state.
     var isIncoming: Bool
     /// Its working directory is this state directory's `vms/<id>`.
@@ -145,6 +151,9 @@ func findMachines(stateDirectory: String?) -> [FoundMachine] {
             isPrivate: facts.arguments.contains { $0.hasSuffix(",share=off") },
             succeeds: facts.mark(ProcessMark.successor).map { Int32(clamping: $0) },
             succeedsRunning: facts.mark(ProcessMark.successorRuns) == 1,
+            forwards: facts.environment.first { $0.hasPrefix(ProcessMark.forwards) }.map {
+                $0.dropFirst(ProcessMark.forwards.count).split(separator: ",").map(String.init)
+            } ?? [],
             isIncoming: facts.arguments.contains("-incoming"),
             directory: facts.workingDirectory
         )
@@ -158,6 +167,8 @@ enum ProcessMark {
     static let successor = "ROOST_SUCCEEDS="
     /// 1 when that one ran before it was stopped.
     static let successorRuns = "ROOST_SUCCEEDS_RUNNING="
+    /// The host ports that it takes over, as QEMU writes them, with commas.
+    static let forwards = "ROOST_FORWARDS="
 }
 
 extension ProcessFacts {

@@ -17,6 +17,8 @@ extension Request {
         case .sync: 14
         case .shutdown: 15
         case .facts: 16
+        case .freeze: 17
+        case .thaw: 18
         }
     }
 
@@ -45,7 +47,7 @@ extension Request {
         case .shutdown(let reboot, let grace):
             writer.flag(reboot)
             writer.number(grace)
-        case .listSessions, .stats, .ports, .sync: break
+        case .listSessions, .stats, .ports, .sync, .freeze, .thaw: break
         }
     }
 
@@ -82,6 +84,8 @@ extension Request {
         case 15:
             self = .shutdown(reboot: try reader.flag(), graceMilliseconds: try reader.number())
         case 16: self = .facts(path: try reader.text(limit: WireLimits.path))
+        case 17: self = .freeze
+        case 18: self = .thaw
         default: throw .unknownTag(tag)
         }
     }
@@ -161,6 +165,8 @@ extension RenewRequest {
         if let machineID { writer.raw(machineID.prefix(16)) }
         writer.text(hostname, limit: WireLimits.name)
         writer.number(wallClock)
+        writer.flag(ethernet != nil)
+        if let ethernet { writer.raw(ethernet.prefix(6)) }
         writer.text(address, limit: WireLimits.name)
         writer.text(gateway, limit: WireLimits.name)
         writer.text(nameserver, limit: WireLimits.name)
@@ -173,6 +179,7 @@ extension RenewRequest {
         machineID = try reader.flag() ? try reader.raw(16) : nil
         hostname = try reader.text(limit: WireLimits.name)
         wallClock = try reader.number()
+        ethernet = try reader.flag() ? try reader.raw(6) : nil
         address = try reader.text(limit: WireLimits.name)
         gateway = try reader.text(limit: WireLimits.name)
         nameserver = try reader.text(limit: WireLimits.name)

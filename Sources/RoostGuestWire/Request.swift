@@ -26,9 +26,13 @@ package enum Request: Hashable, Sendable {
     case setHostname(String)
     /// Sets the wall clock, in nanoseconds since 1970.
     case setClock(Int64)
-    /// Makes a copy into its own machine: entropy, machine-id, host name, clock, and optionally
-    /// the address. Done before it answers.
+    /// Makes a copy into its own machine: entropy, machine-id, host name, SSH host keys, clock, and
+    /// optionally the addresses; then thaws it. Done before it answers.
     case renewIdentity(RenewRequest)
+    /// Makes every process but the agent stand still, before it answers. May be repeated.
+    case freeze
+    /// Lets what ``freeze`` holds go on. Fine when nothing is held.
+    case thaw
     /// Writes all dirty pages out before it answers.
     case sync
     /// Ends every process, unmounts and powers off or reboots.
@@ -51,6 +55,8 @@ package enum Request: Hashable, Sendable {
         case .setHostname: "set-hostname"
         case .setClock: "set-clock"
         case .renewIdentity: "renew-identity"
+        case .freeze: "freeze"
+        case .thaw: "thaw"
         case .sync: "sync"
         case .shutdown: "shutdown"
         }
@@ -146,6 +152,8 @@ package struct RenewRequest: Hashable, Sendable {
     package var hostname: String
     /// The wall clock in nanoseconds since 1970; 0: leave it.
     package var wallClock: Int64
+    /// The Ethernet address of the first interface, 6 bytes; `nil` leaves it.
+    package var ethernet: [UInt8]?
     /// `address/prefix` for the first interface; empty: leave it.
     package var address: String
     /// The gateway; empty: none.
@@ -158,6 +166,7 @@ package struct RenewRequest: Hashable, Sendable {
         machineID = nil
         hostname = ""
         wallClock = 0
+        ethernet = nil
         address = ""
         gateway = ""
         nameserver = ""

@@ -37,6 +37,12 @@ package protocol VMFiles: Sendable {
         disk: String,
         spec: VMSpec
     ) async throws(Fault)
+    /// As ``prepare(_:spec:)``, but with the root disk over the one in `folder`, that of a saved
+    /// machine which went on. Needs nothing of the folder afterwards. Marked as a copy that was not
+    /// renewed yet.
+    func prepareFork(_ id: VMID, from folder: String, spec: VMSpec) async throws(Fault)
+    /// Where the fork of that name is kept; need not exist.
+    func forkFolder(_ fork: OperationID) -> String
     /// Whether the VM is a copy that still believes to be its template.
     func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool
     /// Takes that mark away.

@@ -79,3 +79,12 @@ package enum NodeSubject {}
 package typealias VMID = Identifier<VMSubject>
 /// Names one node. A node that is wiped and rejoins gets a new one.
 package typealias NodeID = Identifier<NodeSubject>
+
+extension Identifier<VMSubject> {
+    /// The Ethernet address of the VM's first device, 6 bytes: locally administered, 52:54 and the
+    /// id's last four bytes. It stays the VM's.
+    package var ethernetAddress: [UInt8] {
+        [0x52, 0x54]
+            + stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: bits >> $0) }
+    }
+}

@@ -14,6 +14,12 @@ package enum NodeAction: Sendable, Hashable, Codable {
     case resume
     /// Write memory and devices to disk and end the process; a start brings it back.
     case suspend
+    /// Keep memory, devices and disk of what runs as the fork of that name, and go on.
+    case fork(OperationID)
+    /// Begin as a copy of the fork of that name, with an identity of its own, and run.
+    case become(OperationID)
+    /// Forget the fork of that name: all copies of it that there will be are made.
+    case release(OperationID)
     /// Kill if it runs, release everything, and put the disks in the trash.
     case discard
     /// Bring the disks back from the trash.
@@ -33,6 +39,9 @@ extension NodeAction {
         case pause
         case resume
         case suspend
+        case fork
+        case become
+        case release
         case discard
         case restore
         case purge
@@ -48,6 +57,9 @@ extension NodeAction {
             case .pause: [.pause]
             case .resume: [.resume]
             case .suspend: [.suspend]
+            case .fork: [.fork(OperationID(bits: 1))]
+            case .become: [.become(OperationID(bits: 1))]
+            case .release: [.release(OperationID(bits: 1))]
             case .discard: [.discard]
             case .restore: [.restore]
             case .purge: [.purge]
@@ -68,6 +80,9 @@ extension NodeAction {
         case .pause: .pause
         case .resume: .resume
         case .suspend: .suspend
+        case .fork: .fork
+        case .become: .become
+        case .release: .release
         case .discard: .discard
         case .restore: .restore
         case .purge: .purge
@@ -80,8 +95,10 @@ extension NodeAction {
     /// Whether doing it twice differs from doing it once, so that only the journal makes it exact.
     package var isOneShot: Bool {
         switch self {
-        case .restart, .reboot: true
-        case .provision, .start, .stop, .pause, .resume, .suspend, .discard, .restore, .purge: false
+        case .restart, .reboot, .fork, .release: true
+        case .provision, .start, .stop, .pause, .resume, .suspend, .become, .discard, .restore,
+            .purge:
+            false
         }
     }
 }

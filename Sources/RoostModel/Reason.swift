@@ -75,6 +75,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case stateUnreadable = "STATE_UNREADABLE"
     case savedStateDamaged = "SAVED_STATE_DAMAGED"
     case shapeDiffers = "SHAPE_DIFFERS"
+    case identityShared = "IDENTITY_SHARED"
     case ioFailed = "IO_FAILED"
     // The rest
     case unsupported = "UNSUPPORTED"
@@ -269,6 +270,11 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(
                 .failedPrecondition,
                 "put back what the message names, or start from the disk alone"
+            )
+        case .identityShared:
+            return Entry(
+                .internalError,
+                "do not use the copies: roost rm -f --purge {vm}; report it with the op id"
             )
         case .ioFailed:
             return Entry(.unavailable, "check the disk and the permissions: roost doctor")

@@ -96,6 +96,8 @@ package enum Limits {
     package static let memoryCeilingMiB = 1_048_576
     package static let diskGiB = 1...65_536
     package static let ports = 64
+    /// Copies that one fork makes.
+    package static let forks = 1...64
     package static let labels = 64
     package static let annotationBytes = 65_536
     /// The largest request body or message, in bytes.

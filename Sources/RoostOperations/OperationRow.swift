@@ -96,19 +96,23 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
     package var isCreate: Bool
     /// Node step kept for a create with `start_on_create`: provision first, then start.
     package var failurePrefix: String
+    /// The VMs that a fork makes; each has an operation of its own, which this one carries out.
+    package var copies: [VMID]?
 
     package init(
         action: NodeAction,
         formerDesired: DesiredPower?,
         removesRow: Bool = false,
         isCreate: Bool = false,
-        failurePrefix: String
+        failurePrefix: String,
+        copies: [VMID]? = nil
     ) {
         self.action = action
         self.formerDesired = formerDesired
         self.removesRow = removesRow
         self.isCreate = isCreate
         self.failurePrefix = failurePrefix
+        self.copies = copies
     }
 }
 

@@ -87,6 +87,13 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         case .saved: return []
         case .absent: throw refusal("suspend", seen)
         }
+    case .fork(let name):
+        guard seen.vmm == .running else { throw refusal("fork", seen) }
+        return [.forkVMM(name)]
+    case .become(let name):
+        return try becomingSteps(name, seen)
+    case .release(let name):
+        return [.dropFork(name)]
     case .discard:
         // A suspended VM keeps its memory in the trash.
         return (seen.vmm == .saved ? [] : stopSteps(seen, grace: 0))
@@ -127,6 +134,21 @@ private let coldStart: [NodeStep] = [.growDisk, .startVMM, .awaitGuest]
 /// A copy that was cut off before it became a machine of its own becomes one now.
 private func renewal(_ seen: VMObservation) -> [NodeStep] {
     seen.copy == .unrenewed ? [.renewGuest] : []
+}
+
+private func becomingSteps(
+    _ fork: OperationID,
+    _ seen: VMObservation
+) throws(Fault) -> [NodeStep] {
+    switch (seen.vmm, seen.disks) {
+    case (.running, _): return renewal(seen)
+    // It may have run for a moment before its process died: its disk is made anew, or it would be
+    // newer than the memory.
+    case (.absent, .missing),
+        (.absent, .live) where seen.copy == .unrenewed:
+        return [.copyFork(fork), .startFork(fork), .renewGuest]
+    case (.absent, _), (.paused, _), (.saved, _): throw refusal("become", seen)
+    }
 }
 
 private func stopSteps(_ seen: VMObservation, grace: Int) -> [NodeStep] {

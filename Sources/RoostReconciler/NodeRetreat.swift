@@ -73,7 +73,9 @@ extension NodeAction {
     fileprivate var stops: Bool {
         switch self {
         case .stop, .discard, .purge, .restart: true
-        case .provision, .start, .reboot, .pause, .resume, .suspend, .restore: false
+        case .provision, .start, .reboot, .pause, .resume, .suspend, .fork, .become, .release,
+            .restore:
+            false
         }
     }
 }

@@ -1,4 +1,4 @@
-import RoostModel
+package import RoostModel
 
 /// One thing that a node does to a VM. The whole vocabulary: there is no second way to change one.
 package enum NodeStep: ReversibleStep {
@@ -28,6 +28,14 @@ package enum NodeStep: ReversibleStep {
     case startCopy
     /// Make the copy a machine of its own: entropy, machine-id, host name, clock.
     case renewGuest
+    /// Keep memory, devices and disk as a fork; the VM goes on in another process.
+    case forkVMM(OperationID)
+    /// Make the directory anew with a root disk over the fork's.
+    case copyFork(OperationID)
+    /// Start the VMM from the fork's memory.
+    case startFork(OperationID)
+    /// Remove the fork; copies of it run on.
+    case dropFork(OperationID)
     /// Move the directory to the trash.
     case trashDisks
     /// Move it back.
@@ -52,6 +60,10 @@ package enum NodeStep: ReversibleStep {
         case .copyTemplate: "copy-template"
         case .startCopy: "start-copy"
         case .renewGuest: "renew-guest"
+        case .forkVMM: "fork-vmm"
+        case .copyFork: "copy-fork"
+        case .startFork: "start-fork"
+        case .dropFork: "drop-fork"
         case .trashDisks: "trash-disks"
         case .untrashDisks: "untrash-disks"
         case .purgeDisks: "purge-disks"
@@ -60,8 +72,9 @@ package enum NodeStep: ReversibleStep {
 
     package var inverse: NodeStep? {
         switch self {
-        case .makeDisks, .copyTemplate: .purgeDisks
-        case .startVMM, .startCopy: .killVMM
+        case .makeDisks, .copyTemplate, .copyFork: .purgeDisks
+        case .startVMM, .startCopy, .startFork: .killVMM
+        case .forkVMM(let fork): .dropFork(fork)
         // What was written is used up by the restoring: it is written again.
         case .restoreVMM: .saveVMM
         case .pauseVMM: .resumeVMM
@@ -71,7 +84,7 @@ package enum NodeStep: ReversibleStep {
         // A larger virtual disk holds the same bytes; waiting changes nothing.
         case .growDisk, .awaitGuest: nil
         // What the guest lost cannot be given back.
-        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .renewGuest: nil
+        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .renewGuest, .dropFork: nil
         // Whole or not at all; and once it is, the VM is what was asked for.
         case .saveVMM: nil
         }
@@ -79,10 +92,12 @@ package enum NodeStep: ReversibleStep {
 
     package var isPointOfNoReturn: Bool {
         switch self {
-        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .saveVMM, .renewGuest:
+        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .saveVMM, .renewGuest,
+            .dropFork:
             true
         case .makeDisks, .growDisk, .startVMM, .awaitGuest, .pauseVMM, .resumeVMM,
-            .restoreVMM, .copyTemplate, .startCopy, .trashDisks, .untrashDisks:
+            .restoreVMM, .copyTemplate, .startCopy, .forkVMM, .copyFork, .startFork, .trashDisks,
+            .untrashDisks:
             false
         }
     }

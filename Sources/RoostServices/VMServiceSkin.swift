@@ -187,6 +187,26 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         try await power(.suspend, "SuspendVM", request)
     }
 
+    package func forkVM(
+        request: Roost_Compute_V1_ForkVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_ForkVMResponse {
+        let order = ForkOrder(
+            names: request.names,
+            count: request.hasCount ? Int(request.count) : nil,
+            etag: try etag(request.etag)
+        )
+        let copies = try await vms.fork(
+            request.id,
+            project: project(request.project),
+            order,
+            try mutation("ForkVM", request)
+        )
+        var response = Roost_Compute_V1_ForkVMResponse()
+        response.vms = copies.map(message)
+        return response
+    }
+
     package func deleteVM(
         request: Roost_Compute_V1_DeleteVMRequest,
         context: ServerContext

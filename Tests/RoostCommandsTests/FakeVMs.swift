@@ -185,6 +185,22 @@ final class FakeVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> Change {
         try change(request.id, "resume", to: .running)
     }
+    func forkVM(
+        request: Roost_Compute_V1_ForkVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_ForkVMResponse {
+        let source = try change(request.id, "fork", to: .running).vm
+        let count = max(Int(request.count), request.names.count, 1)
+        return .with {
+            $0.vms = (0..<count).map { index in
+                var copy = source
+                copy.name =
+                    request.names.isEmpty ? "\(source.name)-\(index + 1)" : request.names[index]
+                return copy
+            }
+        }
+    }
+
     func suspendVM(
         request: Roost_Compute_V1_SuspendVMRequest,
         context: ServerContext

@@ -195,6 +195,11 @@ final class TestVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         request: Roost_Compute_V1_ResumeVMRequest,
         context: ServerContext
     ) async throws -> Roost_Compute_V1_VMChange { try refuse("ResumeVM") }
+    func forkVM(
+        request: Roost_Compute_V1_ForkVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_ForkVMResponse { try refuse("ForkVM") }
+
     func suspendVM(
         request: Roost_Compute_V1_SuspendVMRequest,
         context: ServerContext

@@ -14,11 +14,22 @@ final class Desk: Sendable {
     let node = NodeID(bits: 1)
     let vms: VMService
     let guests: GuestService
-    let hypervisor = SimulatedHypervisor()
     /// Noon of the first day of 1970, until time passes.
     let wall = Wall()
     let journal = MemoryDisk()
     let machines: NodeVMs
+    /// A VM whose name begins with `broken` does not start.
+    let hypervisor = SimulatedHypervisor { launch in
+        var behaviour = MachineBehaviour()
+        if launch.name.hasPrefix("broken") {
+            behaviour.startFault = Fault(
+                .vmmFailed,
+                "it does not start",
+                metadata: ["vm": launch.name]
+            )
+        }
+        return behaviour
+    }
     fileprivate let spawner = Spawner()
     private let operations = Mutex<UInt64>(0)
 
@@ -150,6 +161,20 @@ final class Desk: Sendable {
         try await vms.purge(name, project: "default", request("PurgeVM", name))
     }
 
+    @discardableResult
+    func fork(
+        _ name: String,
+        _ order: ForkOrder,
+        operation: UInt64? = nil
+    ) async throws(Fault) -> [VMOutcome] {
+        try await vms.fork(
+            name,
+            project: "default",
+            order,
+            request("ForkVM", "\(name) \(order)", operation: operation)
+        )
+    }
+
     func state(_ name: String) async throws(Fault) -> VMState {
         try await vms.get(name, project: "default").row.status.state
     }
@@ -198,6 +223,8 @@ private struct ClosedGuests: GuestLinks, GuestAccess {
     func settle(_ vm: VMID) async throws(Fault) { throw fault }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw fault }
     func stepClock(_ vm: VMID) async {}
+    func hold(_ vm: VMID) async throws(Fault) { throw fault }
+    func letGo(_ vm: VMID) async throws(Fault) { throw fault }
     func drop(_ vm: VMID) async {}
     func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
         throw fault

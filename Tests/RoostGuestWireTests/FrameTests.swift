@@ -21,6 +21,7 @@ private var renewal: RenewRequest {
     request.machineID = id
     request.hostname = "box"
     request.wallClock = 1
+    request.ethernet = [0x52, 0x54, 1, 2, 3, 4]
     request.address = "10.0.2.15/24"
     return request
 }
@@ -32,7 +33,8 @@ private let requests: [Request] = [
     .writeFile(WriteFileRequest(path: "/x", mode: 0o644, uid: 1, gid: 2, size: 3)),
     .writeFile(WriteFileRequest(path: "/x", mode: 0o644, uid: 1, gid: 2, size: nil)),
     .tarOut(path: "/srv", contentsOnly: true), .tarIn(path: "/srv", ownersFromArchive: false),
-    .stats, .ports, .setHostname("a"), .setClock(-1), .renewIdentity(renewal), .sync,
+    .stats, .ports, .setHostname("a"), .setClock(-1), .renewIdentity(renewal), .freeze, .thaw,
+    .sync,
     .shutdown(reboot: true, graceMilliseconds: 100),
 ]
 

@@ -77,8 +77,12 @@ final class Scene: Sendable {
     }
 
     /// A new order; each has an op id of its own.
-    func delta(_ action: NodeAction, _ generation: Int, _ desired: DesiredPower) -> AssignmentDelta
-    {
+    func delta(
+        _ action: NodeAction,
+        _ generation: Int,
+        _ desired: DesiredPower,
+        of other: VMID? = nil
+    ) -> AssignmentDelta {
         let number = operations.withLock { count in
             count += 1
             return count
@@ -87,7 +91,7 @@ final class Scene: Sendable {
             operation: OperationID(bits: UInt128(number)),
             epoch: 1,
             vm: VMAssignment(
-                id: id,
+                id: other ?? id,
                 name: "box",
                 generation: generation,
                 spec: VMSpec(cores: 1, memoryMiB: 512, image: "image", kernel: "kernel"),
@@ -139,6 +143,7 @@ final class Scene: Sendable {
         case .start, .restart, .resume, .reboot: .running
         case .pause: .paused
         case .suspend: .suspended
+        case .fork, .become, .release: .running
         case .stop, .discard, .restore, .purge: .stopped
         case .provision:
             switch seen.vmm {
@@ -166,6 +171,8 @@ private struct NoGuest: GuestLinks {
     func settle(_ vm: VMID) async throws(Fault) { throw absent }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
     func stepClock(_ vm: VMID) async {}
+    func hold(_ vm: VMID) async throws(Fault) { throw absent }
+    func letGo(_ vm: VMID) async throws(Fault) { throw absent }
     func drop(_ vm: VMID) async {}
     private var absent: Fault { Fault(.unsupported, "no guest here") }
 }

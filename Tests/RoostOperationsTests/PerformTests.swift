@@ -22,15 +22,15 @@ private struct Host {
     mutating func act(_ step: NodeStep) {
         done.append(step)
         switch step {
-        case .makeDisks, .untrashDisks, .copyTemplate: disks = .live
-        case .startVMM, .resumeVMM, .startCopy, .restoreVMM: vmm = .running
+        case .makeDisks, .untrashDisks, .copyTemplate, .copyFork: disks = .live
+        case .startVMM, .resumeVMM, .startCopy, .startFork, .restoreVMM: vmm = .running
         case .saveVMM: vmm = .saved
         case .dropSaved: vmm = .absent
         case .shutDown, .killVMM: vmm = .absent
         case .pauseVMM: vmm = .paused
         case .trashDisks: disks = .trashed
         case .purgeDisks: disks = .missing
-        case .growDisk, .awaitGuest, .resetVMM, .renewGuest: break
+        case .growDisk, .awaitGuest, .resetVMM, .renewGuest, .forkVMM, .dropFork: break
         }
     }
 }

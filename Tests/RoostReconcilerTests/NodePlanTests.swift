@@ -21,7 +21,7 @@ private func after(_ step: NodeStep, _ seen: VMObservation) -> VMObservation? {
         if seen.disks == .missing { next.copy = .none }
         next.disks = .live
     case .growDisk: if seen.disks != .live { return nil }
-    case .startVMM, .startCopy:
+    case .startVMM, .startCopy, .startFork:
         if seen.disks != .live { return nil }
         if seen.vmm == .absent { next.vmm = .running }
     case .awaitGuest, .resetVMM: if seen.vmm != .running { return nil }
@@ -44,6 +44,11 @@ private func after(_ step: NodeStep, _ seen: VMObservation) -> VMObservation? {
             if seen.copy != .possible { return nil }
             next = VMObservation(disks: .live, vmm: seen.vmm, copy: .unrenewed)
         }
+    case .forkVMM: if seen.vmm != .running { return nil }
+    case .dropFork: break
+    case .copyFork:
+        if seen.vmm != .absent { return nil }
+        next = VMObservation(disks: .live, vmm: .absent, copy: .unrenewed)
     case .renewGuest:
         if seen.vmm != .running { return nil }
         next.copy = .none

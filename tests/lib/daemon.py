@@ -13,7 +13,8 @@ class Daemon:
     def __init__(self, place, failpoint=None, action="kill"):
         self.place = place
         begun = time.monotonic()
-        env = {"ROOST_FAILPOINT": f"{failpoint}:{action}"} if failpoint else {}
+        name, _, count = (failpoint or "").partition("@")
+        env = {"ROOST_FAILPOINT": f"{name}:{action}@{count or 1}"} if name else {}
         with open(f"{place.state}/roostd.log", "ab") as log:
             self.process = place.popen("roostd", env=env, stdout=log, stderr=log)
         until(self.serves, 10, "the daemon to serve", 0.02)

@@ -71,6 +71,8 @@ int roost_add_entropy(const uint8_t *bytes, size_t count);
 int roost_uevent_socket(void);
 // Brings an interface up (SIOCSIFFLAGS).
 int roost_link_up(const char *name);
+// Sets the Ethernet address of an interface, 6 bytes (SIOCSIFHWADDR).
+int roost_set_ethernet(const char *name, const uint8_t *address);
 // Sets the one IPv4 address (network order) and prefix of an interface.
 int roost_set_address(const char *name, uint32_t address, int prefix);
 // Sets the IPv4 default route; an earlier one is replaced.

@@ -189,6 +189,19 @@ package enum Roost_Compute_V1_VMService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ForkVM" metadata.
+        package enum ForkVM: Sendable {
+            /// Request type for "ForkVM".
+            package typealias Input = Roost_Compute_V1_ForkVMRequest
+            /// Response type for "ForkVM".
+            package typealias Output = Roost_Compute_V1_ForkVMResponse
+            /// Descriptor for "ForkVM".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.compute.v1.VMService"),
+                method: "ForkVM",
+                type: .unary
+            )
+        }
         /// Namespace for "DeleteVM" metadata.
         package enum DeleteVM: Sendable {
             /// Request type for "DeleteVM".
@@ -256,6 +269,7 @@ package enum Roost_Compute_V1_VMService: Sendable {
             PauseVM.descriptor,
             ResumeVM.descriptor,
             SuspendVM.descriptor,
+            ForkVM.descriptor,
             DeleteVM.descriptor,
             UndeleteVM.descriptor,
             PurgeVM.descriptor,
@@ -528,6 +542,25 @@ extension Roost_Compute_V1_VMService {
             request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_SuspendVMRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VMChange>
+
+        /// Handle the "ForkVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Compute_V1_ForkVMRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Compute_V1_ForkVMResponse` messages.
+        func forkVM(
+            request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_ForkVMRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_ForkVMResponse>
 
         /// Handle the "DeleteVM" method.
         ///
@@ -853,6 +886,25 @@ extension Roost_Compute_V1_VMService {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VMChange>
 
+        /// Handle the "ForkVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Compute_V1_ForkVMResponse` message.
+        func forkVM(
+            request: GRPCCore.ServerRequest<Roost_Compute_V1_ForkVMRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_ForkVMResponse>
+
         /// Handle the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -1176,6 +1228,25 @@ extension Roost_Compute_V1_VMService {
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Compute_V1_VMChange
 
+        /// Handle the "ForkVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Compute_V1_ForkVMRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Compute_V1_ForkVMResponse` to respond with.
+        func forkVM(
+            request: Roost_Compute_V1_ForkVMRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Compute_V1_ForkVMResponse
+
         /// Handle the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -1398,6 +1469,17 @@ extension Roost_Compute_V1_VMService.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Roost_Compute_V1_VMService.Method.ForkVM.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_ForkVMRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_ForkVMResponse>(),
+            handler: { request, context in
+                try await self.forkVM(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Roost_Compute_V1_VMService.Method.DeleteVM.descriptor,
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_DeleteVMRequest>(),
             serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_VMChange>(),
@@ -1584,6 +1666,17 @@ extension Roost_Compute_V1_VMService.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VMChange> {
         let response = try await self.suspendVM(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func forkVM(
+        request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_ForkVMRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_ForkVMResponse> {
+        let response = try await self.forkVM(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1804,6 +1897,19 @@ extension Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VMChange> {
         return GRPCCore.ServerResponse<Roost_Compute_V1_VMChange>(
             message: try await self.suspendVM(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func forkVM(
+        request: GRPCCore.ServerRequest<Roost_Compute_V1_ForkVMRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_ForkVMResponse> {
+        return GRPCCore.ServerResponse<Roost_Compute_V1_ForkVMResponse>(
+            message: try await self.forkVM(
                 request: request.message,
                 context: context
             ),
@@ -2179,6 +2285,30 @@ extension Roost_Compute_V1_VMService {
             deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_VMChange>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VMChange>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ForkVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
+        ///   - serializer: A serializer for `Roost_Compute_V1_ForkVMRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Compute_V1_ForkVMResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func forkVM<Result>(
+            request: GRPCCore.ClientRequest<Roost_Compute_V1_ForkVMRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_ForkVMRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_ForkVMResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_ForkVMResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "DeleteVM" method.
@@ -2739,6 +2869,41 @@ extension Roost_Compute_V1_VMService {
             )
         }
 
+        /// Call the "ForkVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
+        ///   - serializer: A serializer for `Roost_Compute_V1_ForkVMRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Compute_V1_ForkVMResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func forkVM<Result>(
+            request: GRPCCore.ClientRequest<Roost_Compute_V1_ForkVMRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_ForkVMRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_ForkVMResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_ForkVMResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Compute_V1_VMService.Method.ForkVM.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -3251,6 +3416,36 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
             request: request,
             serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_SuspendVMRequest>(),
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_VMChange>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ForkVM" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+    /// > identity of its own before anything in it goes on. All of them come to be, or none.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func forkVM<Result>(
+        request: GRPCCore.ClientRequest<Roost_Compute_V1_ForkVMRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_ForkVMResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.forkVM(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_ForkVMRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_ForkVMResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -3798,6 +3993,40 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
             metadata: metadata
         )
         return try await self.suspendVM(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ForkVM" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
+    /// > identity of its own before anything in it goes on. All of them come to be, or none.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func forkVM<Result>(
+        _ message: Roost_Compute_V1_ForkVMRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_ForkVMResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Compute_V1_ForkVMRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.forkVM(
             request: request,
             options: options,
             onResponse: handleResponse

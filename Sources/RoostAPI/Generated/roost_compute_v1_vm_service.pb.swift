@@ -529,6 +529,62 @@ package nonisolated struct Roost_Compute_V1_SuspendVMRequest: Sendable {
   package init() {}
 }
 
+/// Which VM to fork, and into what.
+package nonisolated struct Roost_Compute_V1_ForkVMRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Id, unique id prefix or name.
+  package var id: String = String()
+
+  /// Where to look the name up, and where the copies go; empty: "default".
+  package var project: String = String()
+
+  /// Fork only if the VM still has this etag; empty: in any case.
+  package var etag: String = String()
+
+  /// Check everything, change nothing, and answer as if it had been done.
+  package var validateOnly: Bool = false
+
+  /// When to answer.
+  package var wait: Roost_Compute_V1_Wait.Until = .unspecified
+
+  /// How many copies, 1 to 64; absent: one for each name, or one. They are named after the VM with
+  /// the first numbers that are free: box-1, box-2.
+  package var count: Int32 {
+    get {_count ?? 0}
+    set {_count = newValue}
+  }
+  /// Returns true if `count` has been explicitly set.
+  package var hasCount: Bool {self._count != nil}
+  /// Clears the value of `count`. Subsequent reads from it will return its default value.
+  package mutating func clearCount() {self._count = nil}
+
+  /// The names of the copies; empty: see count. One of the two, or both with the same number.
+  package var names: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _count: Int32? = nil
+}
+
+/// The copies, running, in the order of their names in the request.
+package nonisolated struct Roost_Compute_V1_ForkVMResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As many as were asked for.
+  package var vms: [Roost_Compute_V1_VM] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// Which VM to pause.
 package nonisolated struct Roost_Compute_V1_PauseVMRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -1473,6 +1529,100 @@ nonisolated extension Roost_Compute_V1_SuspendVMRequest: SwiftProtobuf.Message, 
     if lhs.etag != rhs.etag {return false}
     if lhs.validateOnly != rhs.validateOnly {return false}
     if lhs.wait != rhs.wait {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Compute_V1_ForkVMRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ForkVMRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}etag\0\u{3}validate_only\0\u{1}wait\0\u{2}\u{5}count\0\u{1}names\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.project) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.etag) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.validateOnly) }()
+      case 5: try { try decoder.decodeSingularEnumField(value: &self.wait) }()
+      case 10: try { try decoder.decodeSingularInt32Field(value: &self._count) }()
+      case 11: try { try decoder.decodeRepeatedStringField(value: &self.names) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if !self.project.isEmpty {
+      try visitor.visitSingularStringField(value: self.project, fieldNumber: 2)
+    }
+    if !self.etag.isEmpty {
+      try visitor.visitSingularStringField(value: self.etag, fieldNumber: 3)
+    }
+    if self.validateOnly != false {
+      try visitor.visitSingularBoolField(value: self.validateOnly, fieldNumber: 4)
+    }
+    if self.wait != .unspecified {
+      try visitor.visitSingularEnumField(value: self.wait, fieldNumber: 5)
+    }
+    try { if let v = self._count {
+      try visitor.visitSingularInt32Field(value: v, fieldNumber: 10)
+    } }()
+    if !self.names.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.names, fieldNumber: 11)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Compute_V1_ForkVMRequest, rhs: Roost_Compute_V1_ForkVMRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.project != rhs.project {return false}
+    if lhs.etag != rhs.etag {return false}
+    if lhs.validateOnly != rhs.validateOnly {return false}
+    if lhs.wait != rhs.wait {return false}
+    if lhs._count != rhs._count {return false}
+    if lhs.names != rhs.names {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Compute_V1_ForkVMResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ForkVMResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}vms\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.vms) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.vms.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.vms, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Compute_V1_ForkVMResponse, rhs: Roost_Compute_V1_ForkVMResponse) -> Bool {
+    if lhs.vms != rhs.vms {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -34,7 +34,7 @@ struct Roost: AsyncParsableCommand {
             ),
             CommandGroup(
                 name: "Life",
-                subcommands: [SetFields.self, Remove.self, Undelete.self, Purge.self]
+                subcommands: [SetFields.self, Fork.self, Remove.self, Undelete.self, Purge.self]
             ),
             CommandGroup(
                 name: "Catalogue and daemon",

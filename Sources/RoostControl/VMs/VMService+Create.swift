@@ -169,8 +169,17 @@ extension VMService {
         _ ports: [PublishedPort],
         on node: NodeID
     ) async throws(Fault) -> [PublishedPort] {
-        var chosen: [PublishedPort] = []
         var next = 20_000
+        return try await choosePorts(ports, on: node, from: &next)
+    }
+
+    /// Likewise from `next` up, which is after the last one then.
+    func choosePorts(
+        _ ports: [PublishedPort],
+        on node: NodeID,
+        from next: inout Int
+    ) async throws(Fault) -> [PublishedPort] {
+        var chosen: [PublishedPort] = []
         for var port in ports {
             while port.hostPort == 0 {
                 guard next < 32_768 else {

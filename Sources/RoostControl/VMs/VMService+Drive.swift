@@ -14,6 +14,7 @@ extension VMService {
     }
 
     private func carry(_ row: OperationRow, _ live: OperationLedger.Live) async {
+        if row.intent.action.kind == .fork { return await carryFork(row, live) }
         let outcome = await attempt(row, live)
         if parts.failpoints.skips(.settle) { ledger.end(row.id) }
         await settle(row, outcome)
@@ -23,7 +24,7 @@ extension VMService {
     }
 
     /// The node's answer. A node that cannot be reached is asked again, with the same op id.
-    private func attempt(
+    func attempt(
         _ row: OperationRow,
         _ live: OperationLedger.Live
     ) async -> Result<VMReport, Fault> {
@@ -88,9 +89,18 @@ extension VMService {
         guard let vm = found?.row else {
             throw Fault(.vmNotFound, "\(row.vmName) is gone", metadata: ["vm": row.vmName])
         }
+        return try await apply(row.intent.action, to: vm, as: row.id)
+    }
+
+    /// Tells the node of `vm` what to do, and under which op id.
+    func apply(
+        _ action: NodeAction,
+        to vm: VM,
+        as operation: OperationID
+    ) async throws(Fault) -> VMReport {
         let link = try parts.nodes.link(vm.status.node)
         let delta = AssignmentDelta(
-            operation: row.id,
+            operation: operation,
             epoch: parts.epoch,
             vm: VMAssignment(
                 id: vm.id,
@@ -99,7 +109,7 @@ extension VMService {
                 spec: vm.spec,
                 desired: vm.desired
             ),
-            action: row.intent.action
+            action: action
         )
         return try await link.apply(delta)
     }
@@ -107,11 +117,16 @@ extension VMService {
     /// Writes down how it ended. Tries until it is written: an operation without an end would hold
     /// its VM for ever.
     private func settle(_ row: OperationRow, _ outcome: Result<VMReport, Fault>) async {
+        await settle(row) { () async throws(Fault) in try await self.settleOnce(row, outcome) }
+    }
+
+    /// Calls `write` until it has written.
+    func settle(_ row: OperationRow, _ write: () async throws(Fault) -> Void) async {
         var pause = Duration.milliseconds(20)
         while !Task.isCancelled {
             do throws(Fault) {
                 try await parts.failpoints.pass(.beforeSettle)
-                try await settleOnce(row, outcome)
+                try await write()
                 try await parts.failpoints.pass(.afterSettle)
                 return
             } catch {
@@ -147,6 +162,17 @@ extension VMService {
             return
         }
         var batch = Batch()
+        try await finish(operation, found, outcome, &batch)
+        try await commit(batch)
+    }
+
+    /// Writes into `batch` how an operation ended, and its VM after it.
+    func finish(
+        _ operation: Versioned<OperationRow>,
+        _ found: Versioned<VM>,
+        _ outcome: Result<VMReport, Fault>,
+        _ batch: inout Batch
+    ) async throws(Fault) {
         var row = operation.row
         switch outcome {
         case .success(let report):
@@ -163,7 +189,6 @@ extension VMService {
             write(vm, over: found, row.intent, removes: row.intent.removesOnFailure, &batch)
         }
         batch.replace(operation, with: row)
-        try await commit(batch)
     }
 
     /// Puts `vm` in place of what was read, or removes it with everything it holds.

@@ -210,7 +210,7 @@ extension VMService {
     }
 
     /// Pre-empts the operation that holds `vm` and waits for its end, or refuses.
-    private func makeWay(_ vm: VM, _ running: OperationID, preempts: Bool) async throws(Fault) {
+    func makeWay(_ vm: VM, _ running: OperationID, preempts: Bool) async throws(Fault) {
         guard preempts else {
             throw Fault(
                 .opInProgress,

@@ -9,7 +9,7 @@ package import RoostModel
 /// it lives; `unrenewed` is there until its guest has an identity of its own.
 extension NodeFiles {
     private static var template: String { "template" }
-    private static var unrenewed: String { "unrenewed" }
+    static var unrenewed: String { "unrenewed" }
 
     package func savedFolder(_ id: VMID, _ place: DisksPlace) -> String {
         "\(place == .trashed ? trash(id) : live(id))/saved"

@@ -66,7 +66,7 @@ package struct NodeFiles: VMFiles {
         root = stateDirectory
         self.memoryDirectory = memoryDirectory
         self.tools = tools
-        for folder in ["\(root)/vms", "\(root)/trash", "\(root)/templates"] {
+        for folder in ["\(root)/vms", "\(root)/trash", "\(root)/templates", "\(root)/forks"] {
             try makeDirectory(folder)
             // A former daemon may have died between a rename and its sync. What this one sees, and
             // builds on, must be there after a cut of the power too.
@@ -79,20 +79,24 @@ package struct NodeFiles: VMFiles {
         try await stage(id, over: try await tools.imagePath(spec.image), .raw, spec: spec)
     }
 
-    /// Makes the directory beside its place, with small files of these names and contents, and
-    /// renames it there. What is not durable may be gone or cut short after a power cut.
+    /// Makes the directory beside its place, with small files of these names and contents and further
+    /// names for the files `links`, and renames it there. What is not durable may be gone or cut short after a power cut.
     func stage(
         _ id: VMID,
         over backing: String,
         _ format: DiskFormat,
         spec: VMSpec,
         marks: [String: String] = [:],
+        links: [String] = [],
         isDurable: Bool = true
     ) async throws(Fault) {
         let staging = "\(root)/vms/.new-\(id)"
         try await onItsOwnThread { () throws(Fault) in
             try removeTree(staging)
             try makeDirectory(staging)
+            for path in links {
+                try linkAnew(path, "\(staging)/\(path.split(separator: "/").last ?? "")")
+            }
         }
         do throws(Fault) {
             try await tools.makeOverlay(

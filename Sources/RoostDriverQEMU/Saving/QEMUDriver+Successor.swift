@@ -41,7 +41,7 @@ extension QEMUDriver {
             await goOn(machine, if: wasRunning)
             throw error
         }
-        try await handOver(from: machine, to: next, order, runs: wasRunning)
+        try await handOver(from: machine, to: next, launch, order, runs: wasRunning)
         return try await seal(
             next,
             order,
@@ -56,6 +56,7 @@ extension QEMUDriver {
     private func handOver(
         from machine: Machine,
         to next: Machine,
+        _ launch: VMLaunch,
         _ order: SaveOrder,
         runs: Bool
     ) async throws(Fault) {
@@ -68,7 +69,28 @@ extension QEMUDriver {
             try next.takeOverFolder()
             try linkAnew(devices, next.folder.devicesBasePath)
         }
+        let problem = await publish(forwards(launch), of: next)
         if runs { try await run(next) } else { try await mark(next) }
+        if let problem { throw problem }
+    }
+
+    /// Publishes the ports of a machine that runs without them, as ``forwards(_:)`` writes them: while
+    /// two processes are one machine, only one can have them. Returns what went wrong.
+    func publish(_ forwards: [String], of machine: Machine) async -> Fault? {
+        for forward in forwards {
+            do throws(Fault) {
+                let answer = try await machine.command(
+                    "human-monitor-command",
+                    ["command-line": .string("hostfwd_add net0 \(forward)")]
+                )
+                guard let words = answer.text, !words.isEmpty else { continue }
+                return Fault(
+                    .portTaken,
+                    "the machine goes on, but not with its port \(forward): \(shown(words))"
+                )
+            } catch { return error }
+        }
+        return nil
     }
 
     /// Gives the disk as it is a further name, for the successor's overlay to stand on, and makes that
@@ -114,7 +136,10 @@ extension QEMUDriver {
                 isPrivate: true,
                 isIncoming: true
             )
+            let forwards = forwards(launch)
             var launch = launch
+            // The source has them until its end.
+            launch.ports = []
             launch.rootDiskPath = "\(folder.path)/\(MachineFolder.nextDisk)"
             let devices = SavedFolder(path: order.folder).devicesPath
             PageFile.touch(devices)
@@ -132,6 +157,7 @@ extension QEMUDriver {
                 environment: [
                     "\(ProcessMark.successor)\(machine.pid)",
                     "\(ProcessMark.successorRuns)\(wasRunning ? 1 : 0)",
+                    "\(ProcessMark.forwards)\(forwards.joined(separator: ","))",
                 ]
             )
             let now = try readShape(

@@ -177,6 +177,29 @@ package struct SimulatedFiles: VMFiles {
         await pause(.sync)
     }
 
+    package func prepareFork(
+        _ id: VMID,
+        from folder: String,
+        spec: VMSpec
+    ) async throws(Fault) {
+        await pause(.prepare)
+        guard disk.content.live[id] == nil else { return }
+        if let fault = failing(.prepare) { throw fault }
+        let (image, size) = (spec.image, spec.rootDiskGiB)
+        disk.change(id) { content in
+            content.live[id] = SimulatedDisk.Directory(
+                image: image,
+                rootDiskGiB: size,
+                isUnrenewed: true,
+                isSynced: true
+            )
+        }
+        await pause(.prepare)
+        disk.sync(id)
+    }
+
+    package func forkFolder(_ fork: OperationID) -> String { "/simulated/forks/\(fork)" }
+
     package func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool {
         let content = disk.content
         return (content.live[id] ?? content.trashed[id])?.isUnrenewed ?? false

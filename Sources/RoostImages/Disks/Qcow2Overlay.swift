@@ -25,7 +25,8 @@ package enum Qcow2Overlay {
     ///
     /// - Parameters:
     ///   - file: Where the overlay goes.
-    ///   - backing: The absolute path of a disk, at most 1023 bytes.
+    ///   - backing: The absolute path of a disk, or the name of one beside the overlay; at most 1023
+    ///     bytes.
     ///   - format: How that disk is to be read.
     ///   - size: The disk's size; what the backing image does not have reads as zero.
     /// - Throws: `invalidFields` for a path or size that cannot be, `diskFull`, `ioFailed`.
@@ -36,8 +37,10 @@ package enum Qcow2Overlay {
         size: ByteCount
     ) throws(Fault) {
         let path = Array(backing.utf8)
-        guard path.first == 0x2F, path.count <= 1023, !path.contains(0) else {
-            throw Fault.invalid("backing", "must be absolute and at most 1023 bytes")
+        // A colon in a name without a directory would be read as a protocol.
+        let isName = !path.isEmpty && !path.contains(0x2F) && !path.contains(0x3A)
+        guard path.first == 0x2F || isName, path.count <= 1023, !path.contains(0) else {
+            throw Fault.invalid("backing", "must be absolute or a name, and at most 1023 bytes")
         }
         guard size.bytes > 0, size.bytes % 512 == 0, size <= .gibibytes(16_384) else {
             throw Fault.invalid("size", "must be a multiple of 512 bytes, at most 16 TiB")

@@ -55,6 +55,11 @@ extension GuestConnection {
         try await order(.renewIdentity(request))
     }
 
+    /// Makes everything in the guest but its agent stand still.
+    package func freeze() async throws(Fault) { try await order(.freeze) }
+    /// Lets it go on.
+    package func thaw() async throws(Fault) { try await order(.thaw) }
+
     /// Waits until the guest has written its dirty pages.
     package func sync() async throws(Fault) { try await order(.sync) }
 

@@ -30,6 +30,8 @@ extension GuestConnection {
         var streams: [UInt32: Stream] = [:]
         var outbox: [UInt8] = []
         var failure: Fault?
+        /// Nothing more is sent.
+        var isSealed = false
         var waiters: [WaitKey: Waiter] = [:]
         /// Numbers that were sent, and those that came back.
         var pings: Set<UInt64> = []
@@ -111,6 +113,9 @@ extension GuestConnection {
 
         mutating func send(_ id: UInt32, _ body: Frame.Body) throws(Fault) -> Waiter? {
             if let failure { throw failure }
+            guard !isSealed else {
+                throw Fault(.guestUnreachable, "\(vm) is being handed over to another process")
+            }
             guard let mux else { throw Fault(.guestUnreachable, "\(vm) has not answered yet") }
             guard outbox.count < GuestConnection.outboxLimit else {
                 throw Fault(.guestUnreachable, "\(vm) does not read its channel")

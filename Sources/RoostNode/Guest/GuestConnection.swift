@@ -71,13 +71,18 @@ package final class GuestConnection: Sendable {
     package func ping() async throws(Fault) {
         let number = ticket()
         state.withLock { _ = $0.pings.insert(number) }
+        defer { state.withLock { _ = $0.pings.remove(number) } }
+        try send(0, .ping(number))
+        try await awaitPong(number)
+    }
+
+    private func awaitPong(_ number: UInt64) async throws(Fault) {
         defer {
             state.withLock {
                 $0.pings.remove(number)
                 $0.pongs.remove(number)
             }
         }
-        try send(0, .ping(number))
         while true {
             let answered = try state.withLock { (state) throws(Fault) in
                 if let failure = state.failure { throw failure }
@@ -87,6 +92,23 @@ package final class GuestConnection: Sendable {
             try await wait(for: .pong(number))
         }
     }
+
+    /// Sends nothing more, and returns once everything that was sent has arrived. Whoever sends gets
+    /// ``Reason/guestUnreachable`` from now on; close it next.
+    func seal() async throws(Fault) {
+        let number = ticket()
+        let waiter = try state.withLock { (state) throws(Fault) in
+            state.pings.insert(number)
+            let waiter = try state.send(0, .ping(number))
+            state.isSealed = true
+            return waiter
+        }
+        waiter?.resume()
+        try await awaitPong(number)
+    }
+
+    /// Whether ``seal()`` was called.
+    var isSealed: Bool { state.withLock(\.isSealed) }
 
     /// Whether it has ended and serves nobody any more.
     package var hasFailed: Bool { state.withLock { $0.failure != nil } }

@@ -59,7 +59,9 @@ struct GuestStream: Sendable {
             switch item {
             case .message: stream.messages -= 1
             case .data(_, let bytes):
-                if state.failure == nil, let grant = state.mux?.consumed(bytes.count, on: id) {
+                if state.failure == nil, !state.isSealed,
+                    let grant = state.mux?.consumed(bytes.count, on: id)
+                {
                     waiter = try state.send(id, .credit(grant))
                 }
             }
@@ -73,6 +75,11 @@ struct GuestStream: Sendable {
     /// Sends data, waiting for the guest's credit.
     func write(_ bytes: [UInt8]) async throws(Fault) {
         var rest = bytes[...]
+        try await write(&rest)
+    }
+
+    /// Likewise; what was not sent is left in `rest`, also after a throw.
+    func write(_ rest: inout ArraySlice<UInt8>) async throws(Fault) {
         while !rest.isEmpty {
             let part = rest
             let id = id

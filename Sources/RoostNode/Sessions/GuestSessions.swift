@@ -14,11 +14,15 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     package static let greeting = Duration.seconds(20)
 
     private let driver: any Driver
-    private let surroundings: Surroundings
+    let surroundings: Surroundings
     private let spawner: Spawner
-    private let connections = Mutex<[VMID: GuestConnection]>([:])
+    let connections = Mutex<[VMID: GuestConnection]>([:])
     /// One caller at a time connects to a guest; the others find its connection.
     private let connecting = KeyedQueue<VMID>()
+    /// Guests whose VMM is being replaced; set when that is over.
+    let held = Mutex<[VMID: Signal]>([:])
+    /// Commands that somebody reads, which move along when that happens.
+    let attached = Mutex<[VMID: [AttachedSession]]>([:])
 
     package init(driver: any Driver, surroundings: Surroundings, spawner: Spawner) {
         self.driver = driver
@@ -57,6 +61,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         var request = RenewRequest(entropy: identity.entropy)
         request.machineID = identity.machineID
         request.hostname = identity.hostname
+        request.ethernet = identity.ethernet
         request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
         try await connection.renewIdentity(request)
     }
@@ -75,14 +80,18 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         _ vm: VMID,
         _ request: RoostLink.ExecRequest
     ) async throws(Fault) -> any ExecSession {
-        let connection = try await answering(vm)
         if request.attachOnly {
-            let session = try await connection.attach(
-                request.session.bytes,
-                from: 0,
-                killOnDetach: request.killOnDetach
-            )
-            return AttachedSession(session)
+            return try await attach(
+                to: vm,
+                id: request.session.bytes,
+                request.killOnDetach
+            ) { connection throws(Fault) in
+                try await connection.attach(
+                    request.session.bytes,
+                    from: 0,
+                    killOnDetach: request.killOnDetach
+                )
+            }
         }
         var asked = RoostGuestWire.ExecRequest(
             session: request.session.bytes,
@@ -95,7 +104,14 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         asked.terminal = try request.terminal.map { size throws(Fault) in try wireSize(size) }
         asked.hasInput = request.hasInput
         asked.onDetach = request.killOnDetach ? .kill : .drop
-        return AttachedSession(try await connection.exec(asked))
+        let wanted = asked
+        return try await attach(
+            to: vm,
+            id: request.session.bytes,
+            request.killOnDetach
+        ) { connection throws(Fault) in
+            try await connection.exec(wanted)
+        }
     }
 
     package func copy(
@@ -171,7 +187,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     package var count: Int { connections.withLock { $0.count } }
 
     /// A connection to a guest that is expected to answer now.
-    private func answering(_ vm: VMID) async throws(Fault) -> GuestConnection {
+    func answering(_ vm: VMID) async throws(Fault) -> GuestConnection {
         guard driver.capabilities.contains(.guestAgent) else {
             throw Fault(.unsupported, "VMs of the \(driver.name) driver have no guest to enter")
         }
@@ -183,10 +199,13 @@ package final class GuestSessions: GuestLinks, GuestAccess {
                 "the guest's agent did not answer within \(Self.greeting)",
                 metadata: ["vm": vm.short]
             )
-        ) { () async throws(Fault) in try await self.connection(vm) }
+        ) { () async throws(Fault) in
+            while let hold = self.held.withLock({ $0[vm] }), !Task.isCancelled { await hold.wait() }
+            return try await self.connection(vm)
+        }
     }
 
-    private func connection(_ vm: VMID) async throws(Fault) -> GuestConnection {
+    func connection(_ vm: VMID) async throws(Fault) -> GuestConnection {
         if let known = connections.withLock({ $0[vm] }) { return known }
         return try await connecting.withTurn(vm) { () async throws(Fault) in
             if let known = self.connections.withLock({ $0[vm] }) { return known }
@@ -219,46 +238,6 @@ package final class GuestSessions: GuestLinks, GuestAccess {
             if table[vm] === ended { table[vm] = nil }
         }
     }
-}
-
-/// ``ExecSession`` over a session in a guest.
-private struct AttachedSession: ExecSession {
-    private let session: GuestSession
-
-    init(_ session: GuestSession) { self.session = session }
-
-    func send(_ input: ExecInput) async throws(Fault) {
-        switch input {
-        case .input(let bytes): try await session.write(bytes)
-        case .endOfInput: try session.endInput()
-        case .resize(let size): try session.resize(try wireSize(size))
-        case .signal(let number):
-            guard let number = UInt8(exactly: number), (1...64).contains(number) else {
-                throw .invalid("signal", "\(number) is outside 1 … 64")
-            }
-            try session.signal(number)
-        }
-    }
-
-    func next() async throws(Fault) -> ExecOutput? {
-        switch try await session.next() {
-        case .stdout(let bytes): return .output(bytes)
-        case .stderr(let bytes): return .errorOutput(bytes)
-        case .exited(let status):
-            switch status.cause {
-            case _ where status.timedOut:
-                // As timeout(1) says it.
-                return .exited(code: 124)
-            case .code(let code): return .exited(code: Int32(code))
-            case .signal(let number): return .killed(signal: Int32(number))
-            case .unknown:
-                throw Fault(.guestUnreachable, "the command ended and its status was lost")
-            }
-        case nil: return nil
-        }
-    }
-
-    func close() async { session.detach() }
 }
 
 extension GuestPath {
@@ -329,7 +308,7 @@ extension OperationID {
     }
 }
 
-private func wireSize(_ size: RoostLink.TerminalSize) throws(Fault) -> RoostGuestWire.TerminalSize {
+func wireSize(_ size: RoostLink.TerminalSize) throws(Fault) -> RoostGuestWire.TerminalSize {
     guard let rows = UInt16(exactly: size.rows), let columns = UInt16(exactly: size.columns) else {
         throw .invalid("terminal", "\(size.rows) × \(size.columns) is not a terminal's size")
     }

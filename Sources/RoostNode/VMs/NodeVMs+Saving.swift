@@ -92,6 +92,9 @@ extension NodeVMs {
         follow(vm.id)
     }
 
+    /// Long enough for SSH host keys on a slow machine.
+    static var renewalDeadline: Duration { .seconds(60) }
+
     func renewGuest(_ vm: VMAssignment) async throws(Fault) {
         let parts = parts
         if parts.failpoints.skips(.renewal) { return }
@@ -101,10 +104,11 @@ extension NodeVMs {
         let identity = GuestIdentity(
             hostname: vm.name,
             machineID: randomBytes(16),
+            ethernet: vm.id.ethernetAddress,
             entropy: randomBytes(64)
         )
         try await within(
-            .seconds(20),
+            Self.renewalDeadline,
             on: parts.surroundings.clock,
             onTimeout: Fault(.guestUnreachable, "the copy's agent did not answer in time")
         ) { () async throws(Fault) in
@@ -126,7 +130,7 @@ extension NodeVMs {
         }
     }
 
-    private func forking() throws(Fault) -> any Forking {
+    func forking() throws(Fault) -> any Forking {
         if let driver = parts.driver as? any Forking { return driver }
         throw Fault(.unsupported, "the \(parts.driver.name) driver cannot keep a VM's memory")
     }

@@ -31,6 +31,10 @@ extension NodeVMs {
         case .copyTemplate: try await copyTemplate(vm)
         case .startCopy: try await startCopy(vm)
         case .renewGuest: try await renewGuest(vm)
+        case .forkVMM(let name): try await forkVMM(vm, name)
+        case .copyFork(let name): try await copyFork(vm, name)
+        case .startFork(let name): try await startFork(vm, name)
+        case .dropFork(let name): try await dropFork(name)
         case .resetVMM:
             await parts.guests.drop(vm.id)
             try await parts.driver.reset(vm.id)

@@ -16,10 +16,15 @@ package protocol GuestLinks: Sendable {
     func shutDown(_ vm: VMID) async throws(Fault)
     /// Brings what the guest has in memory to its disk, and its ways into the page cache.
     func settle(_ vm: VMID) async throws(Fault)
-    /// Makes a copy of a machine a machine of its own.
+    /// Makes a copy of a machine a machine of its own, and lets it go on.
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault)
     /// Sets the guest's clock by the host's, if it is connected to; else its next connection does.
     func stepClock(_ vm: VMID) async
+    /// Makes everything in the guest but its agent stand still, and lets go of the connection once
+    /// every byte that was sent has arrived. Whoever reads or writes there waits. May be repeated.
+    func hold(_ vm: VMID) async throws(Fault)
+    /// Ends ``hold(_:)``, with whatever VMM the VM has now: the guest goes on, and who waited too.
+    func letGo(_ vm: VMID) async throws(Fault)
     /// Forgets the connection, and fails whoever waits for that guest.
     func drop(_ vm: VMID) async
 }
@@ -29,12 +34,15 @@ package struct GuestIdentity: Sendable, Hashable {
     package var hostname: String
     /// 16 bytes.
     package var machineID: [UInt8]
+    /// 6 bytes.
+    package var ethernet: [UInt8]
     /// Fresh random bytes for the guest's pool.
     package var entropy: [UInt8]
 
-    package init(hostname: String, machineID: [UInt8], entropy: [UInt8]) {
+    package init(hostname: String, machineID: [UInt8], ethernet: [UInt8], entropy: [UInt8]) {
         self.hostname = hostname
         self.machineID = machineID
+        self.ethernet = ethernet
         self.entropy = entropy
     }
 }
@@ -203,8 +211,8 @@ package final class NodeVMs: Sendable {
             do throws(Fault) {
                 try await work(delta, preemption: preemption, done: &done)
             } catch
-                where error.mayBeTheTemplates && done.contains(where: \.isCopying)
-                && !parts.failpoints.skips(.bootAnyway)
+                where delta.action == .start && error.mayBeTheTemplates
+                && done.contains(where: \.isCopying) && !parts.failpoints.skips(.bootAnyway)
             {
                 await templates.drop(delta.vm.spec, because: error)
                 try await work(delta, preemption: preemption, done: &done)
@@ -256,8 +264,11 @@ package final class NodeVMs: Sendable {
         }
         let steps = try plan(delta.action, for: seen)
         if steps.contains(.startVMM) { try await preflight() }
-        if steps.contains(.saveVMM), !parts.driver.capabilities.contains(.fork) {
-            throw Fault(.unsupported, "the \(parts.driver.name) driver cannot suspend VMs")
+        if delta.action.keepsMemory, !steps.isEmpty, !parts.driver.capabilities.contains(.fork) {
+            throw Fault(
+                .unsupported,
+                "the \(parts.driver.name) driver cannot \(delta.action.name) VMs"
+            )
         }
         let log = parts.log
         log.info(
@@ -492,9 +503,20 @@ extension NodeAction {
         case .stop: .stopping
         case .reboot, .resume: .running
         case .pause: .paused
-        case .suspend: .running
+        case .suspend, .fork, .release: .running
+        case .become: .starting
         case .discard, .purge: .deleting
         case .restore: .deleted
+        }
+    }
+
+    /// Whether it needs a driver that keeps memory.
+    var keepsMemory: Bool {
+        switch self {
+        case .suspend, .fork, .become: true
+        case .provision, .start, .stop, .restart, .reboot, .pause, .resume, .release, .discard,
+            .restore, .purge:
+            false
         }
     }
 }

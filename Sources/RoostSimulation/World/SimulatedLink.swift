@@ -103,6 +103,8 @@ struct NoGuests: GuestLinks, GuestAccess {
     func settle(_ vm: VMID) async throws(Fault) { throw absent }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
     func stepClock(_ vm: VMID) async {}
+    func hold(_ vm: VMID) async throws(Fault) { throw absent }
+    func letGo(_ vm: VMID) async throws(Fault) { throw absent }
     func drop(_ vm: VMID) async {}
     func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
         throw absent

@@ -1,0 +1,121 @@
+import Glibc
+
+/// Makes every process of the guest but the agent stand still, by the kernel's cgroup freezer:
+/// unlike with signals, no process can see that it stood still, nor can any escape.
+///
+///     /sys/fs/cgroup/roost.agent   the agent alone
+///     /sys/fs/cgroup/roost.guest   what lay in the root group, and what the agent has started
+///     /sys/fs/cgroup/…             what the image's own init made
+///
+/// What is frozen is part of the memory: a copy of the machine wakes up frozen, and goes on when its
+/// agent has renewed it.
+final class Freezer {
+    /// How long the kernel may take until all stand still, in milliseconds.
+    static let patience: UInt64 = 5_000
+
+    private let root = "/sys/fs/cgroup"
+    /// The groups that this agent froze.
+    private var held: [String] = []
+
+    /// Freezes, and calls `done` once all stand still, or with what is wrong; then none is frozen.
+    ///
+    /// - Throws: ``SystemFailure``, `EOPNOTSUPP` where the kernel has no freezer; nothing is frozen.
+    func freeze(
+        on loop: EventLoop,
+        done: @escaping (SystemFailure?) -> Void
+    ) throws(SystemFailure) {
+        do throws(SystemFailure) {
+            try gather()
+            for group in entries(of: root).sorted() where group != "roost.agent" {
+                let path = "\(root)/\(group)"
+                // One that its owner froze stays his. Files are no groups.
+                guard !held.contains(path),
+                    let state = text(of: "\(path)/cgroup.freeze"), state.hasPrefix("0")
+                else { continue }
+                held.append(path)
+                try put("1", at: "\(path)/cgroup.freeze")
+            }
+        } catch {
+            thaw()
+            throw error
+        }
+        wait(on: loop, until: bootNanoseconds() + Self.patience * 1_000_000, done: done)
+    }
+
+    /// Lets everything go on that ``freeze(on:done:)`` holds.
+    func thaw() {
+        for path in held {
+            do throws(SystemFailure) {
+                try put("0", at: "\(path)/cgroup.freeze")
+            } catch  where error.errno == ENOENT {
+                // The group is gone, and all that was in it.
+            } catch {
+                say(error.text)
+            }
+        }
+        held = []
+    }
+
+    private func wait(
+        on loop: EventLoop,
+        until deadline: UInt64,
+        done: @escaping (SystemFailure?) -> Void
+    ) {
+        let moving = held.first { path in
+            let events = text(of: "\(path)/cgroup.events") ?? ""
+            // A group that is gone has nobody who moves.
+            return !events.isEmpty && !events.contains("frozen 1")
+        }
+        guard let moving else { return done(nil) }
+        guard bootNanoseconds() < deadline else {
+            thaw()
+            return done(SystemFailure(call: "freeze", subject: moving, errno: ETIMEDOUT))
+        }
+        _ = loop.after(1) { [weak self] in self?.wait(on: loop, until: deadline, done: done) }
+    }
+
+    /// Brings every process that could not be frozen where it is to a group of its own.
+    private func gather() throws(SystemFailure) {
+        guard access("\(root)/cgroup.procs", W_OK) == 0 else {
+            throw SystemFailure(call: "freeze", subject: root, errno: EOPNOTSUPP)
+        }
+        let (agent, guest) = ("\(root)/roost.agent", "\(root)/roost.guest")
+        for path in [agent, guest] where mkdir(path, 0o755) != 0 && errno != EEXIST {
+            throw SystemFailure(call: "mkdir", subject: path, errno: errno)
+        }
+        guard access("\(guest)/cgroup.freeze", W_OK) == 0 else {
+            throw SystemFailure(call: "freeze", subject: guest, errno: EOPNOTSUPP)
+        }
+        try put("\(getpid())", at: "\(agent)/cgroup.procs")
+        // What is moved may have had a child meanwhile; one pass finds nobody left.
+        for _ in 0..<64 {
+            let found = strangers(in: root) + strangers(in: agent)
+            if found.isEmpty { return }
+            for pid in found {
+                do throws(SystemFailure) {
+                    try put("\(pid)", at: "\(guest)/cgroup.procs")
+                } catch  where error.errno == ESRCH {
+                    // It has ended.
+                }
+            }
+        }
+        throw SystemFailure(call: "freeze", subject: root, errno: EAGAIN)
+    }
+
+    /// The processes in a group but the agent, the kernel's own threads and the dead.
+    private func strangers(in group: String) -> [Int32] {
+        (text(of: "\(group)/cgroup.procs") ?? "").split(separator: "\n").compactMap { line in
+            guard let pid = Int32(line), pid != getpid(), isUserProcess(pid) else { return nil }
+            return pid
+        }
+    }
+}
+
+/// Whether `pid` lives and is no thread of the kernel (a child of 2, or 2 itself).
+func isUserProcess(_ pid: Int32) -> Bool {
+    guard pid > 0, pid != 2, let stat = text(of: "/proc/\(pid)/stat"),
+        let end = stat.lastIndex(of: ")")
+    else { return false }
+    let fields = stat[stat.index(after: end)...].split(separator: " ")
+    return fields.count > 1 && fields[0] != "Z" && fields[0] != "X" && fields[1] != "2"
+}

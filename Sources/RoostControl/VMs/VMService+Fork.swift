@@ -1,0 +1,285 @@
+import Logging
+import RoostLink
+package import RoostModel
+package import RoostOperations
+package import RoostStore
+
+/// What is to be made of a VM that runs.
+package struct ForkOrder: Sendable, Hashable {
+    /// The copies' names; empty: as many as `count`, after the VM with the first free numbers.
+    package var names: [String]
+    /// 1 … 64; `nil`: one for each name, or one.
+    package var count: Int?
+    /// Happen only if the VM is still the one that was read.
+    package var etag: Revision?
+
+    package init(names: [String] = [], count: Int? = nil, etag: Revision? = nil) {
+        self.names = names
+        self.count = count
+        self.etag = etag
+    }
+
+    /// How many copies.
+    var number: Int { count ?? max(names.count, 1) }
+
+    /// Everything that is wrong with it, in the order of the fields.
+    var violations: [FieldViolation] {
+        var found: [FieldViolation] = []
+        let limits = Limits.forks
+        if !limits.contains(number) {
+            let text = "\(number) is outside \(limits.lowerBound) … \(limits.upperBound)"
+            found.append(.init(count == nil ? "names" : "count", text))
+        } else if !names.isEmpty, number != names.count {
+            found.append(.init("count", "\(number) copies have \(names.count) names"))
+        }
+        for (index, name) in names.prefix(limits.upperBound).enumerated() {
+            if let problem = nameProblem(name) {
+                found.append(.init("names[\(index)]", problem))
+            } else if names[..<index].contains(name) {
+                found.append(.init("names[\(index)]", "'\(name)' is there twice"))
+            }
+        }
+        return found
+    }
+}
+
+extension VMService {
+    /// Makes copies of a running VM, in the order of their names; all of them, or none.
+    ///
+    /// Accepted by one commit: the operation on the VM, and for each copy its row, name, ports and an
+    /// operation whose id follows from this one's and the copy. The room is promised before.
+    /// - Throws: every violation of the order at once, ``Reason/wrongState`` for a VM that does not
+    ///   run, ``Reason/opInProgress``, ``Reason/nameTaken``, ``Reason/noCapacity`` with the number
+    ///   that would fit, ``Reason/staleEtag``, and what the node says; then there is no copy.
+    package func fork(
+        _ reference: String,
+        project: String,
+        _ order: ForkOrder,
+        _ context: RequestContext
+    ) async throws(Fault) -> [VMOutcome] {
+        let violations = order.violations
+        guard violations.isEmpty else { throw .invalid(violations) }
+        if context.validateOnly {
+            let plan = try await planFork(reference, project, order, context)
+            try promiseAll(plan)
+            for copy in plan.copies { parts.nodes.release(copy.id) }
+            return plan.copies.map { copy in
+                VMOutcome(vm: copy, etag: nil, changed: false, operation: copy.createOp)
+            }
+        }
+        let outcome = try await once(context) { _ throws(Fault) in
+            try await self.acceptFork(reference, project, order, context)
+        }
+        return try await copies(of: outcome.operation)
+    }
+
+    /// The first answers of the copies that `operation` made.
+    private func copies(of operation: OperationID) async throws(Fault) -> [VMOutcome] {
+        var found: [VMOutcome] = []
+        let row = try await parts.store.get(OperationRow.self, operation.description)?.row
+        for id in row?.intent.copies ?? [] {
+            let key = operation.child(id.description).description
+            guard let row = try await parts.store.get(OperationRow.self, key)?.row else { continue }
+            found.append(try await replay(row))
+        }
+        return found
+    }
+
+    // MARK: Accepting
+
+    /// What a fork comes to, given the VM as it is.
+    private struct ForkPlan {
+        var found: Versioned<VM>
+        var node: NodeID
+        var copies: [VM]
+    }
+
+    private func planFork(
+        _ reference: String,
+        _ project: String,
+        _ order: ForkOrder,
+        _ context: RequestContext
+    ) async throws(Fault) -> ForkPlan {
+        let found = try await find(reference, project: project)
+        let vm = found.row
+        if let etag = order.etag, etag != found.version { throw stale(vm) }
+        if let running = vm.runningOp, running != context.operation {
+            try await makeWay(vm, running, preempts: false)
+        }
+        guard vm.status.state == .running, let node = vm.status.node else {
+            throw Fault(
+                .wrongState,
+                "cannot fork \(vm.name): it is \(vm.status.state.rawValue)",
+                metadata: ["vm": vm.name, "state": vm.status.state.rawValue]
+            )
+        }
+        guard !vm.spec.disposable else {
+            throw .invalid("id", "\(vm.name) goes when its command ends; run one with --name")
+        }
+        var copies: [VM] = []
+        var nextPort = 20_000
+        for name in try await names(order, of: vm) {
+            let id: VMID = parts.surroundings.identifier()
+            var spec = vm.spec
+            // A host port has one owner: the copies' guests are reached by ports of their own.
+            for index in spec.ports.indices { spec.ports[index].hostPort = 0 }
+            spec.ports = try await choosePorts(spec.ports, on: node, from: &nextPort)
+            copies.append(
+                VM(
+                    id: id,
+                    name: name,
+                    project: vm.project,
+                    labels: vm.labels,
+                    annotations: vm.annotations,
+                    spec: spec,
+                    desired: .running,
+                    status: VMStatus(state: .starting, reason: "accepted", since: now, node: node),
+                    createdAt: now,
+                    operation: context.operation.child(id.description)
+                )
+            )
+        }
+        return ForkPlan(found: found, node: node, copies: copies)
+    }
+
+    /// The names as asked for, or the first ones that are free.
+    private func names(_ order: ForkOrder, of vm: VM) async throws(Fault) -> [String] {
+        for name in order.names {
+            if try await isTaken(name, vm.project) { throw taken(name, vm.project) }
+        }
+        guard order.names.isEmpty else { return order.names }
+        var names: [String] = []
+        var number = 1
+        while names.count < order.number {
+            let name = "\(vm.name)-\(number)"
+            if let problem = nameProblem(name) { throw .invalid("names", problem) }
+            if try await !isTaken(name, vm.project) { names.append(name) }
+            number += 1
+        }
+        return names
+    }
+
+    private func isTaken(_ name: String, _ project: String) async throws(Fault) -> Bool {
+        try await parts.store.get(NameRow.self, NameRow.key(project, name)) != nil
+    }
+
+    private func taken(_ name: String, _ project: String) -> Fault {
+        Fault(
+            .nameTaken,
+            "a VM named \(name) exists in project \(project)",
+            metadata: ["name": name]
+        )
+    }
+
+    /// Promises every copy its room, or none.
+    private func promiseAll(_ plan: ForkPlan) throws(Fault) {
+        for (index, copy) in plan.copies.enumerated() {
+            do throws(Fault) {
+                try promise(copy, on: plan.node)
+            } catch {
+                for promised in plan.copies[..<index] { parts.nodes.release(promised.id) }
+                var fault = error
+                fault.message =
+                    "there is room for \(index) of \(plan.copies.count) copies of "
+                    + "\(plan.found.row.name): \(error.message)"
+                fault.metadata["fits"] = "\(index)"
+                throw fault
+            }
+        }
+    }
+
+    private func acceptFork(
+        _ reference: String,
+        _ project: String,
+        _ order: ForkOrder,
+        _ context: RequestContext
+    ) async throws(Fault) -> Accepted {
+        while true {
+            let plan = try await planFork(reference, project, order, context)
+            try promiseAll(plan)
+            do throws(Fault) {
+                if let accepted = try await commitFork(plan, context) { return accepted }
+            } catch {
+                for copy in plan.copies {
+                    parts.nodes.release(copy.id)
+                    ledger.end(copy.createOp)
+                }
+                throw error
+            }
+            for copy in plan.copies {
+                parts.nodes.release(copy.id)
+                ledger.end(copy.createOp)
+            }
+        }
+    }
+
+    /// `nil`: somebody else was first, look again.
+    private func commitFork(
+        _ plan: ForkPlan,
+        _ context: RequestContext
+    ) async throws(Fault) -> Accepted? {
+        var vm = plan.found.row
+        vm.generation += 1
+        vm.runningOp = context.operation
+        vm.lastOp = context.operation
+        vm.updatedAt = now
+        let row = operation(
+            context,
+            vm,
+            LifecycleIntent(
+                action: .fork(context.operation),
+                formerDesired: vm.desired,
+                failurePrefix: "Failed to fork: ",
+                copies: plan.copies.map(\.id)
+            )
+        )
+        // Whoever pre-empts a copy waits for its operation, so that it is known before it is durable.
+        for copy in plan.copies { _ = ledger.begin(copy.createOp) }
+        let batch = forkBatch(plan, vm, row, context)
+        do throws(Fault) {
+            try await parts.failpoints.pass(.beforeAccept)
+            try await commit(batch)
+            return .toDrive(row, vm)
+        } catch  where error.reason == .storeConflict {
+            parts.failpoints.mark(.overtaken)
+            if try await parts.store.get(OperationRow.self, row.key) != nil {
+                throw Fault(.storeConflict, "op id \(row.id) was accepted meanwhile; send it again")
+            }
+            return nil
+        }
+    }
+
+    private func forkBatch(
+        _ plan: ForkPlan,
+        _ vm: VM,
+        _ row: OperationRow,
+        _ context: RequestContext
+    ) -> Batch {
+        var batch = Batch()
+        batch.insert(row)
+        batch.replace(plan.found, with: vm)
+        for copy in plan.copies {
+            var own = context
+            own.operation = copy.createOp
+            batch.insert(
+                operation(
+                    own,
+                    copy,
+                    LifecycleIntent(
+                        action: .become(context.operation),
+                        formerDesired: nil,
+                        removesRow: true,
+                        isCreate: true,
+                        failurePrefix: "Failed to fork: "
+                    )
+                )
+            )
+            batch.insert(NameRow(project: copy.project, name: copy.name, vm: copy.id))
+            for port in copy.spec.ports {
+                batch.insert(PortRow(node: plan.node, port: port, vm: copy.id))
+            }
+            batch.insert(copy)
+        }
+        return batch
+    }
+}

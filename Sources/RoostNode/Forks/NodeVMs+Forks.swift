@@ -1,0 +1,80 @@
+import Logging
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostOperations
+
+/// The steps of a live fork; README.md has the picture.
+extension NodeVMs {
+    /// Keeps the VM as the fork `name`, and lets it go on over a successor of its VMM.
+    ///
+    /// The guest is frozen around it, so that a copy wakes up frozen and nothing in it goes on before
+    /// it was renewed. After a throw the VM goes on as before.
+    func forkVMM(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
+        let driver = try forking()
+        let order = SaveOrder(
+            folder: parts.files.forkFolder(name),
+            memory: .onHost,
+            afterwards: .goesOn
+        )
+        guard parts.driver.capabilities.contains(.guestAgent) else {
+            _ = try await driver.save(try await launch(vm), order)
+            return
+        }
+        do throws(Fault) {
+            try await parts.guests.hold(vm.id)
+            _ = try await driver.save(try await launch(vm), order)
+        } catch {
+            await letGo(vm)
+            throw error
+        }
+        try await parts.guests.letGo(vm.id)
+    }
+
+    /// Makes the VM's directory over the fork's disk. One that is there was never delivered: it may
+    /// have run, and is made anew.
+    func copyFork(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
+        let fork = try await fork(name, for: vm)
+        try await purgeDisks(vm.id)
+        try await parts.files.prepareFork(vm.id, from: fork.order.folder, spec: vm.spec)
+    }
+
+    func startFork(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
+        let fork = try await fork(name, for: vm)
+        try await forking().start(try await launch(vm), from: fork)
+        follow(vm.id)
+    }
+
+    /// Removes the fork's folder. Its copies have links of their own to every byte that they need.
+    func dropFork(_ name: OperationID) async throws(Fault) {
+        guard let driver = parts.driver as? any Forking else { return }
+        try await driver.discard(savedIn: parts.files.forkFolder(name))
+    }
+
+    /// Lets a guest go on that could not be forked. What is wrong with the fork matters more than
+    /// what is wrong with this, which the log has.
+    private func letGo(_ vm: VMAssignment) async {
+        do throws(Fault) {
+            try await parts.guests.letGo(vm.id)
+        } catch {
+            parts.log.error(
+                "a guest that could not be forked may stand still",
+                metadata: ["vm": "\(vm.id)", "fault": "\(error)"]
+            )
+        }
+    }
+
+    private func fork(
+        _ name: OperationID,
+        for vm: VMAssignment
+    ) async throws(Fault) -> SavedMachine {
+        let folder = parts.files.forkFolder(name)
+        if let found = try await forking().savedMachine(in: folder) { return found }
+        throw Fault(
+            .savedStateDamaged,
+            "the fork that \(vm.name) is to be a copy of is gone",
+            metadata: ["path": folder, "vm": vm.name]
+        )
+    }
+}

@@ -1,0 +1,139 @@
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostOperations
+import RoostReconciler
+import Testing
+
+@testable import RoostNode
+
+@Suite("A fork on a node")
+struct ForkTests {
+    private static let fork = OperationID(bits: 99)
+    private static let running = VMObservation(disks: .live, vmm: .running)
+
+    private static func copy(_ number: Int) -> VMID { VMID(bits: UInt128(100 + number)) }
+
+    private static func scene() async throws -> Scene {
+        let scene = try await Scene(running)
+        scene.hypervisor.work(scene.id, 5)
+        return scene
+    }
+
+    @Test("makes copies that go on from where the source is, and keeps nothing")
+    func copies() async throws {
+        let scene = try await Self.scene()
+        _ = try await scene.node.apply(scene.delta(.fork(Self.fork), 10, .running))
+        for number in 1...3 {
+            let id = Self.copy(number)
+            let report = try await scene.node.apply(
+                scene.delta(.become(Self.fork), 1, .running, of: id)
+            )
+            #expect(report.state == .running)
+            #expect(report.steps.map(\.name) == ["copy-fork", "start-fork", "renew-guest"])
+        }
+        _ = try await scene.node.apply(scene.delta(.release(Self.fork), 10, .running))
+        #expect(scene.hypervisor.savedFolders.isEmpty && scene.hypervisor.savedFiles.isEmpty)
+        scene.hypervisor.work(scene.id)
+        #expect(scene.hypervisor.said(scene.id) == [0, 1, 2, 3, 4, 5])
+        for number in 1...3 {
+            scene.hypervisor.work(Self.copy(number))
+            #expect(scene.hypervisor.said(Self.copy(number)) == [5])
+        }
+    }
+
+    @Test("of what does not run is refused, and leaves nothing")
+    func refused() async throws {
+        for seen in Scene.possible where seen.vmm != .running {
+            let scene = try await Scene(seen)
+            let before = try scene.inventory()
+            let fault = await scene.fault(of: scene.delta(.fork(Self.fork), 10, .running))
+            #expect(fault?.reason == .wrongState, "\(seen)")
+            var after = try scene.inventory()
+            after.assignments = before.assignments
+            #expect(after == before && scene.hypervisor.savedFiles.isEmpty, "\(seen)")
+        }
+    }
+
+    @Test("that fails at any point lets the source go on and leaves nothing")
+    func forkFails() async throws {
+        let points = try await Self.points(of: .fork(Self.fork), before: [])
+        for index in points.indices {
+            let scene = try await Self.scene()
+            let before = try scene.inventory().lasting
+            scene.script.begin(failingAt: index)
+            let fault = await scene.fault(of: scene.delta(.fork(Self.fork), 10, .running))
+            scene.script.begin(failingAt: nil)
+            #expect(try scene.inventory().lasting == before, "\(points[index])")
+            scene.hypervisor.work(scene.id)
+            #expect(scene.hypervisor.said(scene.id).last == 5, "\(points[index])")
+            if fault != nil {
+                #expect(scene.hypervisor.savedFiles.isEmpty, "\(points[index])")
+            }
+        }
+    }
+
+    @Test("has copies that, failing at any point, leave nothing and can be asked for again")
+    func copyFails() async throws {
+        let points = try await Self.points(of: .become(Self.fork), before: [.fork(Self.fork)])
+        for index in points.indices {
+            let scene = try await Self.scene()
+            _ = try await scene.node.apply(scene.delta(.fork(Self.fork), 10, .running))
+            let before = try scene.inventory()
+            scene.script.begin(failingAt: index)
+            let id = Self.copy(1)
+            let fault = await scene.fault(of: scene.delta(.become(Self.fork), 1, .running, of: id))
+            scene.script.begin(failingAt: nil)
+            if fault != nil { #expect(try scene.inventory() == before, "\(points[index])") }
+            let again = scene.delta(.become(Self.fork), 2, .running, of: id)
+            #expect(await scene.fault(of: again) == nil, "\(points[index])")
+            #expect(try scene.inventory().machines.count == 2, "\(points[index])")
+        }
+    }
+
+    @Test("whose copy's VMM died before it was renewed makes its disk anew")
+    func diedUnrenewed() async throws {
+        let scene = try await Self.scene()
+        _ = try await scene.node.apply(scene.delta(.fork(Self.fork), 10, .running))
+        let id = Self.copy(1)
+        let vm = scene.delta(.become(Self.fork), 1, .running, of: id).vm
+        for step in [NodeStep.copyFork(Self.fork), .startFork(Self.fork)] {
+            try await scene.node.act(step, on: vm, preemption: Signal())
+        }
+        scene.hypervisor.work(id, 3)
+        try await scene.node.act(.killVMM, on: vm, preemption: Signal())
+        let report = try await scene.node.apply(
+            scene.delta(.become(Self.fork), 1, .running, of: id)
+        )
+        #expect(report.steps.map(\.name) == ["copy-fork", "start-fork", "renew-guest"])
+        scene.hypervisor.work(id)
+        #expect(scene.hypervisor.said(id) == [5, 6, 7, 5])
+    }
+
+    @Test("that was released makes no more copies")
+    func released() async throws {
+        let scene = try await Self.scene()
+        _ = try await scene.node.apply(scene.delta(.fork(Self.fork), 10, .running))
+        _ = try await scene.node.apply(scene.delta(.release(Self.fork), 10, .running))
+        let late = scene.delta(.become(Self.fork), 1, .running, of: Self.copy(1))
+        #expect(await scene.fault(of: late)?.reason == .savedStateDamaged)
+        #expect(try scene.inventory().machines.count == 1)
+    }
+
+    /// The failpoints that `action` passes after the others.
+    private static func points(
+        of action: NodeAction,
+        before: [NodeAction]
+    ) async throws -> [Failpoint] {
+        let scene = try await scene()
+        for action in before { _ = try await scene.node.apply(scene.delta(action, 10, .running)) }
+        scene.script.begin(failingAt: nil)
+        let isCopy = action.kind == .become
+        let delta = scene.delta(action, isCopy ? 1 : 10, .running, of: isCopy ? copy(1) : nil)
+        _ = try await scene.node.apply(delta)
+        let points = scene.script.passed
+        #expect(points.count >= 6)
+        return points
+    }
+}
