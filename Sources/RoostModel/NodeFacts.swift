@@ -43,12 +43,20 @@ package struct NodeFacts: Hashable, Sendable, Codable {
 
     /// Virtual cores that it may promise altogether: `(cores − reserved) × ratio`.
     package var promisableCores: Int {
-        Int(Double(max(cores - policy.reservedCores, 0)) * policy.cpuRatio)
+        Self.part(cores, policy.reservedCores, policy.cpuRatio)
     }
 
     /// MiB of guest memory that it may promise altogether, by the same rule.
     package var promisableMemoryMiB: Int {
-        Int(Double(max(memoryMiB - policy.reservedMemoryMiB, 0)) * policy.memoryRatio)
+        Self.part(memoryMiB, policy.reservedMemoryMiB, policy.memoryRatio)
+    }
+
+    /// `(all − reserved) × ratio`, and nothing at all where a node's figures make no sense: they
+    /// come from outside, and a conversion that traps would be a crash by their hand.
+    private static func part(_ all: Int, _ reserved: Int, _ ratio: Double) -> Int {
+        let (left, isOver) = all.subtractingReportingOverflow(reserved)
+        let whole = Double(isOver ? 0 : max(left, 0)) * ratio
+        return Int(exactly: min(whole, 0x1p40).rounded(.down)).map { max($0, 0) } ?? 0
     }
 }
 

@@ -116,16 +116,16 @@ extension World {
     /// Puts every node of `nodes` in, replacing those with the same id.
     mutating func join(_ nodes: [NodeFacts]) {
         var isLayout = false
-        var newcomers: [NodeFacts] = []
+        var newcomers: [NodeID: NodeFacts] = [:]
         for node in nodes {
             if let slot = slotOf[node.id] {
                 if change(slot, to: node) { isLayout = true }
             } else {
-                newcomers.append(node)
+                newcomers[node.id] = node
             }
         }
         if !newcomers.isEmpty {
-            layOut(facts + newcomers)
+            layOut(facts + newcomers.values)
         } else if isLayout {
             relabel()
         }

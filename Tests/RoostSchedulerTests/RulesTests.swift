@@ -104,6 +104,20 @@ struct RulesTests {
         )
     }
 
+    @Test func figuresThatMakeNoSensePromiseNothingAndDoNotTrap() throws {
+        var nodes = (1...4).map { node($0) }
+        nodes[0].policy = OvercommitPolicy(cpuRatio: .infinity, memoryRatio: .nan)
+        nodes[1].cores = .min
+        nodes[2].memoryMiB = .max
+        nodes[2].policy.memoryRatio = 1e300
+        nodes[3].policy.cpuRatio = -1
+        var fleet = Fleet(nodes: nodes + nodes)
+        #expect(fleet.nodes.count == 4)
+        #expect(nodes[0].promisableMemoryMiB == 0 && nodes[1].promisableCores == 0)
+        // Far too much is still a number, and it fits.
+        #expect(try fleet.place(small).node == nodes[2].id)
+    }
+
     @Test func theLargestSumsFitTheirNumbers() throws {
         // Everything that can add points at once, sixteen times over.
         let all = VMGroup.labels(.all)
