@@ -1,6 +1,7 @@
 import Logging
 import RoostDriver
 import RoostHost
+import RoostLink
 import RoostModel
 import RoostOperations
 import RoostReconciler
