@@ -42,12 +42,14 @@ final class Scene: Sendable {
     let script = Script()
     let disk = SimulatedDisk()
     let rows = MemoryDisk()
-    let hypervisor = SimulatedHypervisor()
+    let hypervisor: SimulatedHypervisor
     let node: NodeVMs
     let id = VMID(bits: 7)
     private let operations = Mutex<UInt64>(0)
 
     init(_ seen: VMObservation) async throws(Fault) {
+        let disk = disk
+        hypervisor = SimulatedHypervisor(folders: { disk.folder($0, exists: $1) })
         let clock = ContinuousClock()
         let catalogue = SimulatedCatalogue.small()
         node = NodeVMs(
