@@ -53,8 +53,8 @@ extension QEMUDriver {
         if wasStoppedToBeSaved, machine.phase == .paused { try await machine.command("cont") }
         guard found.isIncoming else { return }
         let status = try await machine.command("query-status")["status"]?.text
-        if status == "running" { return try await mark(machine) }
         if try await hasRun(machine) { return }
+        if status == "running" { return try await mark(machine) }
         // It never ran. As the successor of a dead process it is the machine, if it was loaded; else
         // it is half of a start, which whoever ordered it repeats.
         guard found.succeeds != nil, status != "inmigrate" else {

@@ -133,11 +133,11 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
         earlyPreempt, capacity, recount, orphan, former, watchCursor,
-        noted, wholeLook, owner, powerOff, restartBound, lasting, purgedMemory, bootAnyway,
-        templateInUse, builder, halfTemplate, renewal, watchBell,
+        noted, owner, powerOff, restartBound, lasting, purgedMemory, bootAnyway,
+        templateInUse, builder, renewal, watchBell,
     ]
     /// Protections that no seed of those tried has missed.
-    package static let unmissed = [preemptAgain, olderMemory, lending]
+    package static let unmissed = [preemptAgain, olderMemory, lending, wholeLook, halfTemplate]
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

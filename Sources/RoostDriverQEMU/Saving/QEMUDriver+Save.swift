@@ -93,7 +93,7 @@ extension QEMUDriver: Forking {
         let wasRunning = machine.phase == .running
         let shape = try await shape(of: machine)
         do throws(Fault) {
-            if wasRunning { try await machine.command("stop") }
+            try await stand(machine, stop: wasRunning)
             let folder = SavedFolder(path: order.folder)
             let pages = try await Capture(machine: machine)
                 .writeDevices(to: folder.devicesPath, withPages: order.memory == .onHost)
@@ -109,6 +109,34 @@ extension QEMUDriver: Forking {
         } catch {
             await goOn(machine, if: wasRunning)
             throw error
+        }
+    }
+
+    /// Brings a machine to where a save can begin: it stands still, and its disks are active.
+    ///
+    /// One that stands already may do so since a daemon was killed while it saved it. A save leaves
+    /// disks inactive, QEMU 7.2 aborts when the next one makes them so again, and nothing tells whether
+    /// they are. Only `cont` activates them: such a guest runs for less than a millisecond.
+    func stand(_ machine: Machine, stop isRunning: Bool) async throws(Fault) {
+        if !isRunning {
+            try await machine.command("migrate_cancel")
+            let deadline = ContinuousClock.now + .seconds(30)
+            while try await isMigrating(machine) {
+                guard await Reactor.shared.sleep(until: .now + .milliseconds(1)) == .timedOut,
+                    ContinuousClock.now < deadline
+                else { throw Fault(.deadline, "VM \(machine.id.short) is still being saved") }
+            }
+            try await machine.command("cont")
+        }
+        try await machine.command("stop")
+    }
+
+    private func isMigrating(_ machine: Machine) async throws(Fault) -> Bool {
+        let state = try await machine.command("query-status")["status"]?.text
+        if state == "finish-migrate" { return true }
+        switch try await machine.command("query-migrate")["status"]?.text {
+        case "completed", "failed", "cancelled", "none", nil: return false
+        default: return true
         }
     }
 

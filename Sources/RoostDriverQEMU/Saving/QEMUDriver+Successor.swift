@@ -30,7 +30,7 @@ extension QEMUDriver {
         }
         do throws(Fault) {
             _ = try await next.control(within: .seconds(20))
-            if wasRunning { try await machine.command("stop") }
+            try await stand(machine, stop: wasRunning)
             _ = try await Capture(machine: machine)
                 .writeDevices(to: SavedFolder(path: order.folder).devicesPath, withPages: true)
             try await load(next)
