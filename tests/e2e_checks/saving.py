@@ -351,6 +351,8 @@ def damaged_template(place):
     garble(f"{place.state}/templates/{newest}/machine.json")
     place.kill_daemon()
     claim(place.ok("ls", "-q") == "", "no daemon comes up beside a damaged template")
+    # Whoever would use it next drops it.
+    place.ok("run", "--", "true")
     until(lambda: newest not in os.listdir(f"{place.state}/templates"), 10, "the damaged one's end")
 
 

@@ -52,24 +52,30 @@ extension VMService {
             let jitter = Double(parts.surroundings.entropy.next() % 1000) / 1000
             try? await parts.surroundings.clock.sleep(for: pause * (0.5 + jitter))
             pause = min(pause * 2, .seconds(5))
-            if live.preemption.isSet { await preemptAgain(row) }
+            // Not asked again before it has heard that: the answer may take as long as a grace time.
+            while live.preemption.isSet, await !preemptAgain(row), !Task.isCancelled {
+                try? await parts.surroundings.clock.sleep(for: pause)
+            }
         }
     }
 
     /// Tells the node once more that `row` is pre-empted: a node that came up anew goes on with the
     /// work and has forgotten that it shall not, and whoever pre-empted waits for its end.
-    private func preemptAgain(_ row: OperationRow) async {
-        if parts.failpoints.skips(.preemptAgain) { return }
+    ///
+    /// - Returns: `false` when the node or the store could not be reached.
+    private func preemptAgain(_ row: OperationRow) async -> Bool {
+        if parts.failpoints.skips(.preemptAgain) { return true }
         do throws(Fault) {
             guard let vm = try await parts.store.get(VM.self, row.vm.description)?.row else {
-                return
+                return true
             }
             let link = try parts.nodes.link(vm.status.node)
             try await link.preempt(row.vm, operation: row.id)
             parts.failpoints.mark(.preemptedAgain)
+            return true
         } catch {
-            // The next turn of the loop tells it again.
             parts.log.warning("cannot pre-empt", metadata: ["op_id": "\(row.id)"])
+            return false
         }
     }
 
