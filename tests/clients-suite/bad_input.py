@@ -346,7 +346,8 @@ def references(port):
         "DeleteVM", "UndeleteVM", "PurgeVM", "ResetVMState")]
     table += [(method, {"id": "../../etc"}, "not_found", "VM_NOT_FOUND", []) for method in (
         "GetVM", "DeleteVM")]
-    table += [(method, {}, "not_found", "VM_NOT_FOUND", []) for method in ("GetVM", "DeleteVM")]
+    table += [(method, {}, "invalid_argument", "INVALID_FIELDS", ["id"])
+              for method in ("GetVM", "DeleteVM")]
     table += [(method, {"id": "there", "etag": "abc"}, "invalid_argument", "INVALID_FIELDS",
                ["etag"]) for method in ("StartVM", "StopVM", "DeleteVM", "PauseVM")]
     table += [(method, {"id": "there", "etag": "999999"}, "aborted", "STALE_ETAG", [])

@@ -343,7 +343,7 @@ def damaged_template(place):
         claim(out == "booted\n" and "start-vmm" in steps, steps)
         # It goes once no disk lies over it any more.
         until(lambda: newest not in os.listdir(f"{place.state}/templates"), 10,
-              "the damaged one's end")
+              f"the end of the one whose {part} is damaged")
         # After a failure it is left alone for some minutes; the next daemon tries again.
         place.kill_daemon()
         steps_of_run(place, "--", "true")
@@ -352,7 +352,7 @@ def damaged_template(place):
     place.kill_daemon()
     claim(place.ok("ls", "-q") == "", "no daemon comes up beside a damaged template")
     # Whoever would use it next drops it.
-    place.ok("run", "--", "true")
+    steps_of_run(place, "--", "true")
     until(lambda: newest not in os.listdir(f"{place.state}/templates"), 10, "the damaged one's end")
 
 
