@@ -132,12 +132,14 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let protections = [
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
-        earlyPreempt, capacity, recount, orphan, former, watchCursor,
+        capacity, recount, orphan, former, watchCursor,
         noted, owner, powerOff, restartBound, lasting, purgedMemory, bootAnyway,
         templateInUse, builder, renewal, watchBell,
     ]
     /// Protections that no seed of those tried has missed.
-    package static let unmissed = [preemptAgain, olderMemory, lending, wholeLook, halfTemplate]
+    package static let unmissed = [
+        preemptAgain, earlyPreempt, olderMemory, lending, wholeLook, halfTemplate,
+    ]
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

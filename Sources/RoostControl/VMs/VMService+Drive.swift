@@ -30,12 +30,7 @@ extension VMService {
     ) async -> Result<VMReport, Fault> {
         var pause = Duration.milliseconds(50)
         while true {
-            let answer: Result<VMReport, Fault>
-            do throws(Fault) {
-                answer = .success(try await applyOnce(row))
-            } catch {
-                answer = .failure(error)
-            }
+            let answer = await applyOnce(row, live)
             guard case .failure(let fault) = answer, fault.reason == .nodeUnreachable else {
                 return answer
             }
@@ -52,10 +47,39 @@ extension VMService {
             let jitter = Double(parts.surroundings.entropy.next() % 1000) / 1000
             try? await parts.surroundings.clock.sleep(for: pause * (0.5 + jitter))
             pause = min(pause * 2, .seconds(5))
-            // Not asked again before it has heard that: the answer may take as long as a grace time.
-            while live.preemption.isSet, await !preemptAgain(row), !Task.isCancelled {
-                try? await parts.surroundings.clock.sleep(for: pause)
+        }
+    }
+
+    /// Asks the node once. Meanwhile it is told of a pre-emption until it has heard it: its answer may
+    /// take as long as a grace time, and whoever pre-empted may have found it out of reach.
+    private func applyOnce(
+        _ row: OperationRow,
+        _ live: OperationLedger.Live
+    ) async -> Result<VMReport, Fault> {
+        await withTaskGroup(of: Result<VMReport, Fault>?.self) { group in
+            group.addTask {
+                do throws(Fault) {
+                    return .success(try await self.applyOnce(row))
+                } catch {
+                    return .failure(error)
+                }
             }
+            group.addTask {
+                await live.preemption.wait()
+                var pause = Duration.milliseconds(50)
+                while !Task.isCancelled, await !self.preemptAgain(row) {
+                    try? await self.parts.surroundings.clock.sleep(for: pause)
+                    pause = min(pause * 2, .seconds(5))
+                }
+                return nil
+            }
+            var answer: Result<VMReport, Fault>?
+            for await result in group {
+                guard let result else { continue }
+                answer = result
+                group.cancelAll()
+            }
+            return answer ?? .failure(Fault(.bug, "an operation without an answer"))
         }
     }
 
