@@ -354,6 +354,7 @@ def damaged_template(place):
     # Whoever would use it next drops it.
     steps_of_run(place, "--", "true")
     until(lambda: newest not in os.listdir(f"{place.state}/templates"), 10, "the damaged one's end")
+    place.kill_daemon()
 
 
 def cut_off(place):
