@@ -9,7 +9,7 @@ import threading
 import time
 
 from harness import (NODE, OPS, VMS, Daemon, Refusal, ask, check, clean_environment, describes,
-                     equal, free_port, in_parallel, op_id, post, raw, spec)
+                     equal, free_port, in_parallel, is_whole, op_id, post, raw, spec)
 
 # Reasons whose remedy nobody can try against `roostd --dev`, and why.
 NOT_AUTOMATABLE = {
@@ -274,7 +274,7 @@ def starting(binaries, scratch):
         said = [line for line in lines if line.get("reason") == reason]
         check(f"O7 {reason}: the daemon says it", said and run.returncode != 0, lines[-2:])
         remedy = said[0].get("remedy", "") if said else ""
-        check(f"O7 {reason}: the remedy is whole", remedy and "{" not in remedy, remedy)
+        check(f"O7 {reason}: the remedy is whole", is_whole(remedy), remedy)
         return remedy
 
     port, state = free_port(), os.path.join(scratch, "held-state")
