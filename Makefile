@@ -47,6 +47,8 @@ cycles: packages build prepare   ## 1,000 create, start, exec, stop, delete, 8 a
 bench: packages                  ## Figures, with peers side by side, into docs/BENCHMARKS.md
 	$(MAKE) build BUILD=release
 	$(MAKE) prepare BUILD=release
+	swift build -c release --product roost-storebench
+	swift build -c release --product roost-schedbench
 	Benchmarks/bench .build/release
 
 clean:

@@ -177,8 +177,8 @@ let package = Package(
             [
                 "RoostModel", "RoostAPI", "RoostServices", "RoostControl", "RoostNode",
                 "RoostConnect", "RoostStore", "RoostStoreSQL", "RoostDriver", "RoostDriverQEMU",
-                "RoostHost", "RoostImages", "RoostLinux", "RoostLink", "RoostOperations",
-                "RoostRegistry", "RoostScheduler", grpc, log, crypto,
+                "RoostGuestWire", "RoostHost", "RoostImages", "RoostLinux", "RoostLink",
+                "RoostOperations", "RoostRegistry", "RoostScheduler", grpc, log, crypto,
                 product("ArgumentParser", "swift-argument-parser"),
             ]
         ),
@@ -312,7 +312,7 @@ let package = Package(
             "RoostNodeTests",
             [
                 "RoostNode", "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore",
-                "RoostDriver", "RoostHost", "RoostLink", log,
+                "RoostDriver", "RoostHost", "RoostLink", "RoostGuestWire", log,
             ]
         ),
     ]

@@ -10,6 +10,8 @@ import time
 from lib import bare, host, product, wire
 from lib.stats import difference, duration, median, percentile
 
+SETTLE_SECONDS = 10
+
 
 def fsync_seconds(folder):
     """One 4 KiB overwrite and fdatasync: what a durable answer cannot go below."""
@@ -109,6 +111,8 @@ class Guests:
         machine, raw, _ = self.bare_boot()
         raw.close()
         machine.end()
+        # Threads of blocking calls end by themselves, seconds after their last call.
+        time.sleep(SETTLE_SECONDS)
         before = host.Usage(self.daemon.pid)
         ours, created, floor, deletes, kills, fsyncs = [], [], [], [], [], []
         steps, gone, raw_firsts = {}, 0, []
@@ -126,6 +130,7 @@ class Guests:
             raw.close()
             kills.append(machine.end())
             fsyncs.append(fsync_seconds(self.place.base))
+        time.sleep(SETTLE_SECONDS)
         after = host.Usage(self.daemon.pid)
         self.report_cold(ours, created, floor, steps)
         self.table.against("3c", "the first exec of a VM, over the API",
@@ -275,9 +280,3 @@ class Guests:
                            f"+{duration(median(seen) - median(reaped))}", at=99)
         self.table.note("5", "The watcher is WatchVMs over Connect JSON. The pidfd's time, by "
                         "this program, is how long the kernel takes to end the process.")
-
-    def run_commands(self, n):
-        """Row 1c: the user's whole command, by a daemon that runs already."""
-        whole = [self.daemon.roost("run", "-m", "128", "--", "true")[0] for _ in range(n)]
-        self.boots.ours += n
-        self.table.sampled("1c", "`roost run -- true`: boot, run, remove; whole command", whole)

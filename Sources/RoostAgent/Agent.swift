@@ -1,6 +1,7 @@
 import CRoostLinux
 import Glibc
 import RoostGuestWire
+import Synchronization
 
 /// The agent: serves the host's requests over one channel, on the calling thread.
 ///
@@ -30,6 +31,8 @@ package final class Agent {
     let loop: EventLoop
     let port: Port
     let sessions: SessionTable
+    private let log: LogPort?
+    private let kernel: KernelLog?
     let freezer = Freezer()
     var mux: Mux?
     var tasks: [UInt32: any StreamTask] = [:]
@@ -37,14 +40,18 @@ package final class Agent {
     var isStopping = false
     private var children: [Int32: (Int32) -> Void] = [:]
 
-    /// Takes over `channel`, the descriptor of the port or socket.
-    package init?(channel: Int32, role: Role) {
+    /// Takes over `channel`, the descriptor of the port or socket, and `log`, that of the guest's log,
+    /// if there is one.
+    package init?(channel: Int32, log: Int32? = nil, role: Role) {
         roost_ignore_signals()
         guard let loop = try? EventLoop() else { return nil }
         self.role = role
         self.loop = loop
         port = Port(channel, on: loop, endsWithPeer: role.endsWithPeer)
-        sessions = SessionTable(on: loop, reapsAll: role.isInit)
+        let record = log.map { LogPort($0, on: loop) }
+        self.log = record
+        kernel = role.mayChangeMachine ? record.flatMap { KernelLog(to: $0, on: loop) } : nil
+        sessions = SessionTable(on: loop, reapsAll: role.isInit, record: record)
         if role.isInit { watchSignals() }
         loop.afterBatch = { [unowned self] in serve() }
         port.onItem = { [unowned self] in receive($0) }
@@ -53,6 +60,11 @@ package final class Agent {
             dropConnection()
         }
         port.onEnd = { [unowned self] in self.loop.stop() }
+        record?.onRoom = { [unowned self] in
+            kernel?.read()
+            sessions.resume()
+        }
+        kernel?.read()
     }
 
     /// Serves until the peer hangs up (a socket) or for ever (a port).
@@ -68,9 +80,27 @@ package final class Agent {
         let more = port.receive()
         pump()
         port.flush()
+        recordSpoken()
         // A peer that never reads its answers gets no more of them.
         if port.pending > Port.limit { dropConnection() }
         return more || (port.pending == 0 && hasOutput)
+    }
+
+    /// Hands over the log's last records before the machine ends, within a second.
+    func finishLog() {
+        recordSpoken()
+        log?.drain(milliseconds: 1_000)
+    }
+
+    private func recordSpoken() {
+        guard let log else { return }
+        let lines = spoken.withLock { lines in
+            defer { lines = [] }
+            return lines
+        }
+        guard !lines.isEmpty else { return }
+        for line in lines { log.write(.agent, Array(line.utf8)[...]) }
+        log.flush()
     }
 
     private var hasOutput = false

@@ -1,5 +1,6 @@
 import CRoostLinux
 import Glibc
+import RoostGuestWire
 
 /// The agent's ways to start.
 package enum AgentMain {
@@ -43,14 +44,16 @@ package enum AgentMain {
             return 1
         }
         say("ready")
+        // Without it (another VMM's machine) there is no log beside the console.
         return serve(
             port,
+            log: openPort(named: GuestLogRecord.portName),
             Agent.Role(isInit: isInit, mayChangeMachine: true, endsWithPeer: false)
         )
     }
 
-    private static func serve(_ channel: Int32, _ role: Agent.Role) -> Int32 {
-        guard let agent = Agent(channel: channel, role: role) else {
+    private static func serve(_ channel: Int32, log: Int32? = nil, _ role: Agent.Role) -> Int32 {
+        guard let agent = Agent(channel: channel, log: log, role: role) else {
             say("cannot start: errno \(errno)")
             return 1
         }

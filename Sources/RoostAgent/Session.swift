@@ -15,6 +15,11 @@ final class Session {
     let startedSeconds = wallNanoseconds() / 1_000_000_000
     private let loop: EventLoop
     private(set) var log = OutputLog()
+    /// The guest's log, for a command that outlives its client: it is nobody's answer alone.
+    private let record: LogPort?
+    private var lines = [
+        DataChannel.stdout: LineCutter(.stdout), DataChannel.stderr: LineCutter(.stderr),
+    ]
     private(set) var status: CommandEnd?
     private var input: Int32
     private var outputs: [(descriptor: Int32, channel: DataChannel)]
@@ -27,8 +32,9 @@ final class Session {
     /// The stream that gets the output, if any.
     weak var attachment: SessionTask?
 
-    init(_ request: ExecRequest, on loop: EventLoop) throws(GuestFailure) {
+    init(_ request: ExecRequest, record: LogPort?, on loop: EventLoop) throws(GuestFailure) {
         let process = try spawn(request)
+        self.record = request.onDetach == .drop ? record : nil
         self.request = request
         self.loop = loop
         id = request.session
@@ -133,6 +139,9 @@ final class Session {
         attachment == nil && !isHeld && (isOrphan || request.onDetach == .drop)
     }
 
+    /// Whether more output can be taken now.
+    private var hasRoom: Bool { (log.room > 0 || dropsOldest) && record?.hasRoom ?? true }
+
     /// While the machine is frozen nothing is dropped: its reader comes back before it goes on.
     var isHeld = false {
         didSet { updateOutputs() }
@@ -150,8 +159,8 @@ final class Session {
 
     /// Watches the outputs exactly while there is room: a watched descriptor that is not read
     /// would report its hang-up for ever.
-    private func updateOutputs() {
-        let wanted = log.room > 0 || dropsOldest
+    func updateOutputs() {
+        let wanted = hasRoom
         for output in outputs where watched.contains(output.descriptor) != wanted {
             if wanted {
                 watched.insert(output.descriptor)
@@ -174,9 +183,7 @@ final class Session {
         isReadingAll = true
         defer { isReadingAll = false }
         for output in outputs {
-            while outputs.contains(where: { $0.descriptor == output.descriptor }),
-                log.room > 0 || dropsOldest
-            {
+            while outputs.contains(where: { $0.descriptor == output.descriptor }), hasRoom {
                 read(output.descriptor, output.channel)
             }
         }
@@ -184,19 +191,28 @@ final class Session {
 
     private func read(_ descriptor: Int32, _ channel: DataChannel) {
         let limit = dropsOldest ? 65_536 : min(65_536, log.room)
-        guard limit > 0 else { return updateOutputs() }
+        guard hasRoom, limit > 0 else { return updateOutputs() }
         if let bytes = readSome(descriptor, limit) {
-            guard !bytes.isEmpty else { return closeOutput(descriptor) }
+            guard !bytes.isEmpty else { return closeOutput(descriptor, channel) }
             if dropsOldest { log.makeRoom(for: bytes.count) }
             log.append(channel, bytes)
-            if log.room == 0 { updateOutputs() }
+            // Last, since it may find room and so read on.
+            if let record {
+                lines[channel]?.append(bytes, to: record)
+                record.flush()
+            }
+            if !hasRoom { updateOutputs() }
         } else if errno != EAGAIN || status != nil {
             // A grandchild may hold the pipe open for ever; what the command wrote was read.
-            closeOutput(descriptor)
+            closeOutput(descriptor, channel)
         }
     }
 
-    private func closeOutput(_ descriptor: Int32) {
+    private func closeOutput(_ descriptor: Int32, _ channel: DataChannel) {
+        if let record {
+            lines[channel]?.finish(to: record)
+            record.flush()
+        }
         loop.forget(descriptor)
         watched.remove(descriptor)
         outputs.removeAll { $0.descriptor == descriptor }

@@ -17,15 +17,18 @@ final class SessionTable {
     private let loop: EventLoop
     /// Whether SIGCHLD is handled by process 1's reaper; otherwise each child has a pidfd.
     private let reapsAll: Bool
+    /// Where commands that outlive their client are recorded.
+    private let record: LogPort?
     private var sessions: [[UInt8]: Session] = [:]
     private var byPID: [Int32: Session] = [:]
     private var finished: [[UInt8]] = []
     private var ends: [[UInt8]: (pid: Int32, status: CommandEnd, end: UInt64)] = [:]
     private var endOrder: [[UInt8]] = []
 
-    init(on loop: EventLoop, reapsAll: Bool) {
+    init(on loop: EventLoop, reapsAll: Bool, record: LogPort?) {
         self.loop = loop
         self.reapsAll = reapsAll
+        self.record = record
     }
 
     /// All that are known with their output, oldest first.
@@ -57,7 +60,7 @@ final class SessionTable {
             return AnswerTask(GuestFailure(.limitExceeded, "\(Self.running) sessions run already"))
         }
         do throws(GuestFailure) {
-            let session = try Session(request, on: loop)
+            let session = try Session(request, record: record, on: loop)
             sessions[session.id] = session
             byPID[session.pid] = session
             if !reapsAll { watchEnd(of: session.pid) }
@@ -109,6 +112,11 @@ final class SessionTable {
     /// This machine is a copy: what runs has no reader any more, and goes on without.
     func orphanAll() {
         for session in byPID.values { session.orphan() }
+    }
+
+    /// The log has room again.
+    func resume() {
+        for session in sessions.values { session.updateOutputs() }
     }
 
     /// Takes note that a child ended. Unknown ones are orphans that process 1 inherited.

@@ -43,6 +43,7 @@ extension Agent {
         say(reboot ? "rebooting" : "powering off", for: operation)
         // The console is a slow serial line; what it has not sent is lost with the machine.
         tcdrain(2)
+        finishLog()
         _ = roost_reboot(reboot ? 1 : 0)
         say("reboot(2) was refused", for: operation)
     }

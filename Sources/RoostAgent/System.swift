@@ -1,6 +1,7 @@
 import CRoostLinux
 import Glibc
 import RoostGuestWire
+import Synchronization
 
 /// A system call that failed: what was tried, on what, and the error number.
 struct SystemFailure: Error {
@@ -52,11 +53,36 @@ func checkShim(
     throw SystemFailure(call: call, subject: subject, errno: -result)
 }
 
-/// Prints one line to the console, with the op id of the request that caused it.
+/// Prints one line to the console, with the op id of the request that caused it, and keeps it for the
+/// guest's log.
 func say(_ text: String, for operation: OperationMark = .none) {
     let mark = operation == .none ? "" : " op_id=\(operation)"
     let line = Array("roost-agent: \(text)\(mark)\n".utf8)
     _ = line.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+    let operationField = operation == .none ? "" : ",\"op_id\":\"\(operation)\""
+    let object =
+        "{\"time\":\"\(timestamp())\",\"process\":\"roost-agent\",\"message\":"
+        + "\(jsonString(text))\(operationField)}"
+    spoken.withLock { lines in
+        // Before there is a port nobody takes them; a boot says a few.
+        if lines.count < 256 { lines.append(object) }
+    }
+}
+
+/// What the agent has said, one JSON object each, until the guest's log has it.
+let spoken = Mutex<[String]>([])
+
+/// Now, by the wall clock: RFC 3339 with nanoseconds, UTC.
+func timestamp() -> String {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    var parts = tm()
+    gmtime_r(&time.tv_sec, &parts)
+    var buffer = [CChar](repeating: 0, count: 32)
+    let length = strftime(&buffer, buffer.count, "%Y-%m-%dT%H:%M:%S", &parts)
+    let seconds = String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let fraction = "\(time.tv_nsec)"
+    return seconds + "." + String(repeating: "0", count: 9 - fraction.utf8.count) + fraction + "Z"
 }
 
 /// Nanoseconds since boot, sleep included.

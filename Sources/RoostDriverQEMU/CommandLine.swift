@@ -129,9 +129,11 @@ private func disk(
 
 private func channel(_ context: CommandContext) -> [String] {
     [
-        "-device", "virtio-serial-pci,id=serial0,max_ports=2",
+        "-device", "virtio-serial-pci,id=serial0,max_ports=3",
         "-chardev", "socket,id=agent,fd=\(context.agentDescriptor),server=on,wait=off",
         "-device", "virtserialport,bus=serial0.0,chardev=agent,name=\(agentPortName)",
+        "-chardev", "file,id=guest,path=guest.log,append=on",
+        "-device", "virtserialport,bus=serial0.0,chardev=guest,name=roost.log.0",
     ]
 }
 

@@ -65,7 +65,7 @@ final class Machine: Sendable {
             ended(self)
             cleaned.set(())
         }
-        let logs = [folder.console, folder.messages]
+        let logs = [folder.console, folder.guest, folder.messages]
         let keepers = logs.map { log in Task { await log.keepBounded() } }
         state.withLock { $0.tasks = [watcher] + keepers }
     }

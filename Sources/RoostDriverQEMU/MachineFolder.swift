@@ -40,6 +40,8 @@ struct MachineFolder: Sendable {
 
     /// What the guest's kernel and console said.
     var console: BoundedLog { BoundedLog("\(path)/console.log") }
+    /// What the guest's commands, kernel and agent wrote for its log.
+    var guest: BoundedLog { BoundedLog("\(path)/guest.log") }
     /// What QEMU said, and our own notes about it.
     var messages: BoundedLog { BoundedLog("\(path)/vmm.log", kept: 256 << 10) }
     var handlesPath: String { "\(path)/\(Self.handlesFile)" }
@@ -53,12 +55,14 @@ struct MachineFolder: Sendable {
     private static let powerOff = "qemu_system_shutdown_request reason=6"
 
     /// Opens vmm.log for appending, as the VMM's standard error, and marks the beginning of a run.
-    /// Makes console.log too, so that its bound can be kept from the first byte.
+    /// Makes the guest's logs too, so that their bounds can be kept from the first byte.
     func openMessages(generation: Int) throws(Fault) -> Descriptor {
         let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW
-        let guest = open(console.path, flags, 0o600)
-        guard guest >= 0 else { throw systemFault("open", console.path, errno) }
-        Descriptor(guest).close()
+        for log in [console, guest] {
+            let number = open(log.path, flags, 0o600)
+            guard number >= 0 else { throw systemFault("open", log.path, errno) }
+            Descriptor(number).close()
+        }
         let number = open(messages.path, flags, 0o600)
         guard number >= 0 else { throw systemFault("open", messages.path, errno) }
         let file = Descriptor(number)

@@ -4,7 +4,7 @@ package import RoostModel
 ///
 /// `vms/<id>/` exists exactly while the node holds the VM; `trash/<id>/` while it can be undeleted.
 /// A directory appears complete (staged, fsynced, renamed) or not at all. All calls may be repeated.
-package protocol VMFiles: Sendable {
+package protocol VMFiles: LogFiles {
     /// Makes the VM's directory with its root disk over the image. Does nothing if it exists.
     func prepare(_ id: VMID, spec: VMSpec) async throws(Fault)
     /// Makes the root disk's virtual size at least `gibibytes`. Never shrinks.
@@ -57,14 +57,17 @@ package protocol VMFiles: Sendable {
     func place(_ id: VMID) async throws(Fault) -> DisksPlace
     /// The VMs that have a directory, and those in the trash.
     func inventory() async throws(Fault) -> FileInventory
+}
+
+/// The logs of VMs, as files of bytes.
+package protocol LogFiles: Sendable {
     /// Bytes of a log from `offset`; waits for more when `follow` and there is nothing yet.
     func readLog(
         _ id: VMID,
         _ source: LogSource,
         from offset: UInt64,
         follow: Bool
-    )
-        async throws(Fault) -> LogChunk
+    ) async throws(Fault) -> LogChunk
 }
 
 /// Where a VM's parts are.
@@ -113,6 +116,8 @@ package enum LogSource: String, CaseIterable, Sendable, Codable {
     case console
     /// What the VMM itself said.
     case vmm
+    /// The records of the guest's agent, kernel and commands (`GuestLogRecord`).
+    case guest
 }
 
 /// A piece of a log.

@@ -150,26 +150,33 @@ package protocol CopySession: Sendable {
 
 /// Which piece of which log.
 package struct LogRequest: Sendable, Hashable, Codable {
-    /// `console` or `vmm`.
+    /// `app`, `kernel`, `agent`, `console` or `vmm`. Empty: `app` when a command that outlived its
+    /// client has written anything, else `console`.
     package var source: String
     package var offset: UInt64
     /// Wait for more when there is nothing after `offset`.
     package var follow: Bool
+    /// The time before each line. `console` and `vmm` have none.
+    package var timestamps: Bool
 
-    package init(source: String, offset: UInt64, follow: Bool) {
+    package init(source: String, offset: UInt64, follow: Bool, timestamps: Bool = false) {
         self.source = source
         self.offset = offset
         self.follow = follow
+        self.timestamps = timestamps
     }
 }
 
 /// A piece of a log.
 package struct LogPiece: Sendable, Hashable, Codable {
+    /// Which log it is of: the one asked for, or the one that was chosen. Ask for the next piece of it.
+    package var source: String
     package var bytes: [UInt8]
     package var nextOffset: UInt64
     package var isEnd: Bool
 
-    package init(bytes: [UInt8], nextOffset: UInt64, isEnd: Bool) {
+    package init(source: String, bytes: [UInt8], nextOffset: UInt64, isEnd: Bool) {
+        self.source = source
         self.bytes = bytes
         self.nextOffset = nextOffset
         self.isEnd = isEnd

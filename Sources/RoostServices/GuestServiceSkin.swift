@@ -219,19 +219,26 @@ package struct GuestServiceSkin: Roost_Compute_V1_GuestService.SimpleServiceProt
         context: ServerContext
     ) async throws {
         var offset = request.offset
-        let source = try logSource(request.source)
+        var source = try logSource(request.source)
         while !Task.isCancelled {
             let piece = try await guests.readLog(
                 request.id,
                 project: project(request.project),
-                LogRequest(source: source, offset: offset, follow: request.follow)
+                LogRequest(
+                    source: source,
+                    offset: offset,
+                    follow: request.follow,
+                    timestamps: request.timestamps
+                )
             )
+            source = piece.source
             offset = piece.nextOffset
             if !piece.bytes.isEmpty {
                 try await response.write(
                     .with {
                         $0.data = Data(piece.bytes)
                         $0.nextOffset = offset
+                        $0.source = logSource(source)
                     }
                 )
             }
@@ -242,9 +249,24 @@ package struct GuestServiceSkin: Roost_Compute_V1_GuestService.SimpleServiceProt
     private func logSource(_ source: Roost_Compute_V1_ReadLogRequest.Source) throws(Fault) -> String
     {
         switch source {
-        case .unspecified, .console: "console"
+        case .unspecified: ""
+        case .app: "app"
+        case .kernel: "kernel"
+        case .agent: "agent"
+        case .console: "console"
         case .vmm: "vmm"
         case .UNRECOGNIZED(let number): throw .invalid("source", "\(number) is no source")
+        }
+    }
+
+    private func logSource(_ name: String) -> Roost_Compute_V1_ReadLogRequest.Source {
+        switch name {
+        case "app": .app
+        case "kernel": .kernel
+        case "agent": .agent
+        case "console": .console
+        case "vmm": .vmm
+        default: .unspecified
         }
     }
 

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import RoostGuestWire
 import RoostModel
 
 /// One JSON object a line on standard error; on a terminal, the same fields for people.
@@ -35,8 +36,9 @@ struct JSONLogHandler: LogHandler {
             for (key, value) in fields { line += " \(key)=\(value)" }
         } else {
             line = "{\"time\":\"\(Self.now())\",\"level\":\"\(event.level.rawValue)\""
-            line += ",\"process\":\(quoted(label)),\"message\":\(quoted("\(event.message)"))"
-            for (key, value) in fields { line += ",\(quoted(key)):\(quoted("\(value)"))" }
+            line +=
+                ",\"process\":\(jsonString(label)),\"message\":\(jsonString("\(event.message)"))"
+            for (key, value) in fields { line += ",\(jsonString(key)):\(jsonString("\(value)"))" }
             line += "}"
         }
         line += "\n"
@@ -57,26 +59,4 @@ struct JSONLogHandler: LogHandler {
         let padding = String(repeating: "0", count: 3 - milliseconds.utf8.count)
         return text + "." + padding + milliseconds + "Z"
     }
-}
-
-/// `text` as a JSON string.
-func quoted(_ text: String) -> String {
-    var result = "\""
-    for scalar in text.unicodeScalars {
-        switch scalar {
-        case "\"": result += "\\\""
-        case "\\": result += "\\\\"
-        case "\n": result += "\\n"
-        case "\r": result += "\\r"
-        case "\t": result += "\\t"
-        default:
-            if scalar.value < 0x20 || scalar.value == 0x7F {
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-        }
-    }
-    return result + "\""
 }

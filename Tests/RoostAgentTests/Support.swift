@@ -48,14 +48,18 @@ final class SocketStream: ByteStream {
     func close() async { shutdown(descriptor, Int32(SHUT_RDWR)) }
 }
 
-/// The real agent on a thread of its own, and the channel to it.
-func withAgent(_ body: (GuestConnection) async throws -> Void) async throws {
+/// The real agent on a thread of its own, and the channel to it. `log` is its log's descriptor, which
+/// it closes.
+func withAgent(
+    log: Int32? = nil,
+    _ body: (GuestConnection) async throws -> Void
+) async throws {
     var ends: [Int32] = [-1, -1]
     try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
     let (host, guest) = (ends[0], ends[1])
     let thread = Thread {
         let role = Agent.Role(isInit: false, mayChangeMachine: false, endsWithPeer: true)
-        Agent(channel: guest, role: role)?.run()
+        Agent(channel: guest, log: log, role: role)?.run()
     }
     thread.start()
     let connection = GuestConnection(

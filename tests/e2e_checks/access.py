@@ -1,7 +1,9 @@
 """Commands, files, logs and streams of a running VM."""
 
 import base64
+import json
 import os
+import re
 import stat
 import subprocess
 import time
@@ -77,7 +79,8 @@ def copies_tree(place):
 
 
 def follows_logs(place):
-    log = place.popen("roost", "logs", "-f", "--tail", "1", "box", stdout=subprocess.PIPE)
+    log = place.popen("roost", "logs", "-f", "--tail", "1", "--source", "console", "box",
+                      stdout=subprocess.PIPE)
     try:
         os.set_blocking(log.stdout.fileno(), False)
         seen = b""
@@ -93,6 +96,33 @@ def follows_logs(place):
         log.wait()
         log.stdout.close()
     claim("roost: started" in place.ok("logs", "--source", "vmm", "box"))
+
+
+def keeps_what_detached_commands_say(place):
+    """Their lines are read with no client, no daemon and no guest that runs."""
+    place.ok("exec", "-d", "box", "--", "sh", "-c", "echo out-line; echo err-line >&2; printf last")
+    lines = ["out-line", "err-line", "last"]
+    claim(until(lambda: sorted(place.ok("logs", "--source", "app", "box").split()) == sorted(lines),
+                20, "the lines of a detached command"))
+    claim(place.ok("logs", "box").splitlines() == place.ok("logs", "--source", "app",
+                                                           "box").splitlines())
+    times = place.ok("logs", "-t", "--source", "app", "box").splitlines()
+    claim(all(re.fullmatch(r"20\d\d-\d\d-\d\dT[0-9:]+\.\d{9}Z \S+", line) for line in times), times)
+    claim(place.ok("logs", "--tail", "1", "box") == place.ok("logs", "box").splitlines()[-1] + "\n")
+    kernel = place.ok("logs", "--source", "kernel", "box")
+    claim("Linux version" in kernel and "[    0.000000]" in kernel, kernel[:300])
+    place.sh("box", "echo '<3>from the guest' > /dev/kmsg")
+    claim(until(lambda: "from the guest" in place.ok("logs", "--source", "kernel", "box"), 10,
+                "a message of the kernel's"))
+    agent = [json.loads(line) for line in place.ok("logs", "--source", "agent", "box").splitlines()]
+    claim(agent and all(line["process"] == "roost-agent" for line in agent), agent)
+    place.fails("logs", "-t", "--source", "console", "box", code=2, words=["timestamps", "console"])
+    place.ok("stop", "box")
+    stopped = json.loads(place.ok("ops", "ls", "--vm", "box", "-o", "json"))[0]
+    claim(sorted(place.ok("logs", "box").split()) == sorted(lines), "gone with the guest")
+    agent = [json.loads(line) for line in place.ok("logs", "--source", "agent", "box").splitlines()]
+    claim([line for line in agent if line.get("op_id") == stopped["id"]], agent)
+    place.ok("start", "box")
 
 
 def slow_reader(place):
@@ -181,12 +211,14 @@ def ordinary(place):
 
 
 def checks(runner, place):
-    runner.check("(a VM for what follows)", begin, place)
+    runner.check("(a VM for logs and what follows)", begin, place)
     runner.check("exec ends with the command's status, 127, 3 or the time limit", codes, place)
     runner.check("cp takes a file both ways with its mode", copies_file, place)
     runner.check("cp takes a tree both ways with modes and links, also as a tar stream",
                  copies_tree, place)
     runner.check("logs -f shows the console as it is written", follows_logs, place)
+    runner.check("logs keeps what detached commands, the kernel and the agent say",
+                 keeps_what_detached_commands_say, place)
     runner.check("a command sent twice under one op id runs once", one_run_an_id, place)
     runner.check("a create sent twice makes one VM, and its id with another body is refused",
                  one_create_an_id, place)

@@ -107,10 +107,11 @@ def stop_and_start(place):
     claim(place.state_of("box") == "STOPPED")
     stopped = json.loads(place.ok("ops", "ls", "--vm", "box", "-o", "json"))[0]
     claim(stopped["method"] == "StopVM", stopped)
-    claim(f"powering off op_id={stopped['id']}" in place.ok("logs", "--tail", "20", "box"),
+    claim(f"powering off op_id={stopped['id']}" in place.ok("logs", "--tail", "20", "--source",
+                                                            "console", "box"),
           "the guest's last line does not name", stopped["id"])
     claim(place.vmms() == {} and place.memory_files() == [], "something runs on")
-    claim(place.ok("logs", "box").strip(), "its console log went with it")
+    claim(place.ok("logs", "--source", "console", "box").strip(), "its console log went with it")
     place.fails("pause", "box", code=4, words=["STOPPED"])
     place.ok("start", "box")
     claim(place.sh("box", "cat /root/kept") == "kept\n")

@@ -546,13 +546,16 @@ package nonisolated struct Roost_Compute_V1_ReadLogRequest: Sendable {
   /// Wait for more at the end; else the stream ends there.
   package var follow: Bool = false
 
+  /// The time before each line, by the guest's clock. CONSOLE and VMM keep none and refuse it.
+  package var timestamps: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   /// The logs of a VM.
   package nonisolated enum Source: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
 
-    /// Means CONSOLE.
+    /// APP when there is anything in it, else CONSOLE.
     case unspecified // = 0
 
     /// What the guest wrote to its serial console.
@@ -560,6 +563,15 @@ package nonisolated struct Roost_Compute_V1_ReadLogRequest: Sendable {
 
     /// What the VMM wrote.
     case vmm // = 2
+
+    /// What commands that outlive their client wrote: standard output and standard error, line by line.
+    case app // = 3
+
+    /// The messages of the guest's kernel, also those that the console does not show.
+    case kernel // = 4
+
+    /// What the agent did, a JSON object a line, with the op id that caused it.
+    case agent // = 5
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -571,6 +583,9 @@ package nonisolated struct Roost_Compute_V1_ReadLogRequest: Sendable {
       case 0: self = .unspecified
       case 1: self = .console
       case 2: self = .vmm
+      case 3: self = .app
+      case 4: self = .kernel
+      case 5: self = .agent
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -580,6 +595,9 @@ package nonisolated struct Roost_Compute_V1_ReadLogRequest: Sendable {
       case .unspecified: return 0
       case .console: return 1
       case .vmm: return 2
+      case .app: return 3
+      case .kernel: return 4
+      case .agent: return 5
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -589,6 +607,9 @@ package nonisolated struct Roost_Compute_V1_ReadLogRequest: Sendable {
       .unspecified,
       .console,
       .vmm,
+      .app,
+      .kernel,
+      .agent,
     ]
 
   }
@@ -602,11 +623,14 @@ package nonisolated struct Roost_Compute_V1_ReadLogResponse: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// The bytes, as they were written.
+  /// The bytes, as they were written. Of APP, KERNEL and AGENT whole lines only.
   package var data: Data = Data()
 
   /// The `offset` to read on from.
   package var nextOffset: UInt64 = 0
+
+  /// Which log it is: to read on, ask for this one.
+  package var source: Roost_Compute_V1_ReadLogRequest.Source = .unspecified
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1528,7 +1552,7 @@ nonisolated extension Roost_Compute_V1_GuestPath: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Roost_Compute_V1_ReadLogRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReadLogRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}source\0\u{1}offset\0\u{1}follow\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}source\0\u{1}offset\0\u{1}follow\0\u{1}timestamps\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1541,6 +1565,7 @@ nonisolated extension Roost_Compute_V1_ReadLogRequest: SwiftProtobuf.Message, Sw
       case 3: try { try decoder.decodeSingularEnumField(value: &self.source) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.offset) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.follow) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.timestamps) }()
       default: break
       }
     }
@@ -1562,6 +1587,9 @@ nonisolated extension Roost_Compute_V1_ReadLogRequest: SwiftProtobuf.Message, Sw
     if self.follow != false {
       try visitor.visitSingularBoolField(value: self.follow, fieldNumber: 5)
     }
+    if self.timestamps != false {
+      try visitor.visitSingularBoolField(value: self.timestamps, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1571,18 +1599,19 @@ nonisolated extension Roost_Compute_V1_ReadLogRequest: SwiftProtobuf.Message, Sw
     if lhs.source != rhs.source {return false}
     if lhs.offset != rhs.offset {return false}
     if lhs.follow != rhs.follow {return false}
+    if lhs.timestamps != rhs.timestamps {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
 nonisolated extension Roost_Compute_V1_ReadLogRequest.Source: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0SOURCE_UNSPECIFIED\0\u{1}CONSOLE\0\u{1}VMM\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0SOURCE_UNSPECIFIED\0\u{1}CONSOLE\0\u{1}VMM\0\u{1}APP\0\u{1}KERNEL\0\u{1}AGENT\0")
 }
 
 nonisolated extension Roost_Compute_V1_ReadLogResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReadLogResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}data\0\u{3}next_offset\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}data\0\u{3}next_offset\0\u{1}source\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1592,6 +1621,7 @@ nonisolated extension Roost_Compute_V1_ReadLogResponse: SwiftProtobuf.Message, S
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.data) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.nextOffset) }()
+      case 3: try { try decoder.decodeSingularEnumField(value: &self.source) }()
       default: break
       }
     }
@@ -1604,12 +1634,16 @@ nonisolated extension Roost_Compute_V1_ReadLogResponse: SwiftProtobuf.Message, S
     if self.nextOffset != 0 {
       try visitor.visitSingularUInt64Field(value: self.nextOffset, fieldNumber: 2)
     }
+    if self.source != .unspecified {
+      try visitor.visitSingularEnumField(value: self.source, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Roost_Compute_V1_ReadLogResponse, rhs: Roost_Compute_V1_ReadLogResponse) -> Bool {
     if lhs.data != rhs.data {return false}
     if lhs.nextOffset != rhs.nextOffset {return false}
+    if lhs.source != rhs.source {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

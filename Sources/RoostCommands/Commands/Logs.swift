@@ -8,19 +8,41 @@ internal import SwiftProtobuf
 /// `roost logs`: what a VM has written.
 struct Logs: RoostCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show a VM's console, also after it has stopped.",
+        abstract: "Show what a VM has written, also after it has stopped.",
         discussion: """
+            Without --source: what its detached commands wrote (app), or the console when they wrote \
+            nothing. Logs are bounded: the oldest lines go.
+
+              app      what commands wrote that outlive their client (run -d, exec -d)
+              kernel   the messages of the guest's kernel
+              agent    what Roost's agent in the guest did, as JSON lines with op ids
+              console  the serial console
+              vmm      QEMU's own messages
+
             Examples:
               roost logs box
               roost logs -f --tail 20 box
-              roost logs --source vmm box
+              roost logs --source kernel --timestamps box
             """
     )
 
     /// The logs of a VM.
     enum Source: String, ExpressibleByArgument, CaseIterable {
+        case app
+        case kernel
+        case agent
         case console
         case vmm
+
+        var message: Roost_Compute_V1_ReadLogRequest.Source {
+            switch self {
+            case .app: .app
+            case .kernel: .kernel
+            case .agent: .agent
+            case .console: .console
+            case .vmm: .vmm
+            }
+        }
     }
 
     @Argument(
@@ -33,7 +55,10 @@ struct Logs: RoostCommand {
     var follow = false
 
     @Option(help: "Which log.")
-    var source = Source.console
+    var source: Source?
+
+    @Flag(name: .shortAndLong, help: "The time before each line (app, kernel, agent).")
+    var timestamps = false
 
     @Option(help: ArgumentHelp("Only the last lines.", valueName: "lines"))
     var tail: Int?
@@ -49,13 +74,15 @@ struct Logs: RoostCommand {
             var request = Roost_Compute_V1_ReadLogRequest.with {
                 $0.id = vm
                 $0.project = project
-                $0.source = source == .vmm ? .vmm : .console
+                $0.source = source?.message ?? .unspecified
+                $0.timestamps = timestamps
             }
             if let tail {
-                let (lines, next) = try await last(tail, daemon, request)
+                let (lines, position) = try await last(tail, daemon, request)
                 try invocation.write(lines, to: invocation.output)
                 guard follow else { return ExitStatus.ok }
-                request.offset = next
+                request.offset = position.nextOffset
+                if position.source != .unspecified { request.source = position.source }
             }
             request.follow = follow
             return try await daemon.guests.readLog(request) { response in
@@ -67,20 +94,20 @@ struct Logs: RoostCommand {
         }
     }
 
-    /// The last lines of what there is, and the offset behind them.
+    /// The last lines of what there is, and the piece that they end with.
     private func last(
         _ count: Int,
         _ daemon: Daemon,
         _ request: Roost_Compute_V1_ReadLogRequest
-    ) async throws -> ([UInt8], UInt64) {
+    ) async throws -> ([UInt8], Roost_Compute_V1_ReadLogResponse) {
         try await daemon.guests.readLog(request) { response in
             var lines = LastLines(count: count)
-            var next: UInt64 = 0
+            var last = Roost_Compute_V1_ReadLogResponse()
             for try await piece in response.messages {
                 lines.append(Array(piece.data))
-                next = piece.nextOffset
+                last = piece
             }
-            return (lines.bytes, next)
+            return (lines.bytes, last)
         }
     }
 }

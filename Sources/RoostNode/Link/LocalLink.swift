@@ -81,17 +81,7 @@ package struct LocalLink: NodeLink {
     }
 
     package func readLog(_ vm: VMID, _ request: LogRequest) async throws(Fault) -> LogPiece {
-        guard let source = LogSource(rawValue: request.source) else {
-            let known = LogSource.allCases.map(\.rawValue).joined(separator: ", ")
-            throw .invalid("source", "'\(shown(request.source))' is none of \(known)")
-        }
-        let chunk = try await files.readLog(
-            vm,
-            source,
-            from: request.offset,
-            follow: request.follow
-        )
-        return LogPiece(bytes: chunk.bytes, nextOffset: chunk.nextOffset, isEnd: chunk.isEnd)
+        try await LogReader(files: files).read(vm, request)
     }
 
     package func guestStatus(_ vm: VMID) async throws(Fault) -> GuestStatus {

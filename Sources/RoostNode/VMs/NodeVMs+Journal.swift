@@ -115,7 +115,11 @@ extension NodeVMs {
                     metadata: ["op_id": "\(delta.operation)", "fault": "\(error)"]
                 )
                 guard !Task.isCancelled else {
-                    throw Fault(.nodeUnreachable, "the node is going down", metadata: ["op": ""])
+                    throw Fault(
+                        .nodeUnreachable,
+                        "the node is going down",
+                        metadata: ["op": "\(delta.operation)"]
+                    )
                 }
                 try? await parts.surroundings.clock.sleep(for: pause)
                 pause = min(pause * 2, .seconds(2))

@@ -371,8 +371,8 @@ package final class NodeVMs: Sendable {
         return VMReport(
             id: id,
             state: state,
-            reason: assignment.desired.rawValue.lowercased() == state.rawValue.lowercased()
-                ? "as asked" : "seen on the node",
+            reason: state == .deleted || assignment.desired.rawValue == state.rawValue
+                ? "as asked" : "\(assignment.desired.rawValue) was asked for",
             observedGeneration: isUp ? assignment.generation : 0,
             addresses: isUp && assignment.spec.network == .user ? ["10.0.2.15"] : []
         )

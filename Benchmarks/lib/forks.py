@@ -1,0 +1,170 @@
+"""The rows of copies: `run` from a template, and forks of a VM that runs."""
+
+import os
+import threading
+import time
+
+from lib import host, product
+from lib.stats import duration, median, percentile, verdict
+
+TEMPLATE_SECONDS = 60
+
+
+def whole_templates(daemon):
+    folder = f"{daemon.state}/templates"
+    if not os.path.isdir(folder):
+        return []
+    return [name for name in os.listdir(folder)
+            if os.path.exists(f"{folder}/{name}/machine.json")]
+
+
+def prime(daemon):
+    """Runs once, and waits for the template that the daemon makes of it behind our back."""
+    daemon.roost("run", "-m", "128", "--", "true")
+    end = time.monotonic() + TEMPLATE_SECONDS
+    while not whole_templates(daemon):
+        if time.monotonic() > end:
+            raise product.Refused(f"no template in {TEMPLATE_SECONDS} s")
+        time.sleep(0.2)
+    time.sleep(3)
+
+
+def runs(guests, warm, cold):
+    """Row 13: the whole command from a template, in turns with bare cold boots."""
+    daemon, table = guests.daemon, guests.table
+    prime(daemon)
+    ours, floor, booted = [], [], []
+    for index in range(warm):
+        ours.append(daemon.roost("run", "-m", "128", "--", "true")[0])
+        if len(floor) < cold and index % max(1, warm // cold) == 0:
+            machine, raw, took = guests.bare_boot()
+            raw.close()
+            machine.end()
+            floor.append(took)
+            booted.append(daemon.roost("run", "--no-template", "-m", "128", "--", "true")[0])
+            guests.boots.ours += 1
+    table.against("13", "`roost run -- true` from a template: copy, renew, run, remove; whole "
+                  "command", ours, floor, "bare QEMU's cold boot to the end of `true`", 1 / 12)
+    ratio = percentile(ours, 99) / median(ours)
+    table.add("13b", "the same: p99 against p50", warm, duration(median(ours)),
+              duration(percentile(ours, 99)), compared=f"{ratio:.2f} ×", target="≤ 1.25 ×",
+              judged=verdict(ratio, 1.25))
+    table.sampled("1c", "`roost run --no-template -- true`: boot, run, remove; whole command", booted)
+    table.note("13", "Each copy has its identity renewed (entropy, machine-id, host name, addresses, "
+               "keys, clock) inside the time. The daemon runs already; the first run, which makes the "
+               "template, is not counted.")
+
+
+class Pulse:
+    """Looks for the longest silence of a guest that writes to its console all the time."""
+
+    def __init__(self, path):
+        self.path, self.ended = path, threading.Event()
+        self.gaps = []
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        size, last = os.stat(self.path).st_size, time.perf_counter()
+        while not self.ended.is_set():
+            now_size, now = os.stat(self.path).st_size, time.perf_counter()
+            if now_size != size:
+                self.gaps.append((now - last, now))
+                size, last = now_size, now
+            time.sleep(0.0005)
+
+    def longest(self):
+        self.ended.set()
+        self.thread.join()
+        return max(gap for gap, _ in self.gaps)
+
+
+def silence(path, action):
+    """(the longest silence while `action` goes on, what it returned)."""
+    pulse = Pulse(path)
+    time.sleep(0.3)
+    try:
+        result = action()
+        time.sleep(0.3)
+    finally:
+        longest = pulse.longest()
+    return longest, result
+
+
+def private_kib(pid):
+    """What only this process has in memory."""
+    fields = [line.split() for line in host.read(f"/proc/{pid}/smaps_rollup").splitlines()]
+    return sum(int(line[1]) for line in fields if line and line[0].startswith("Private_"))
+
+
+def bytes_read(pid):
+    fields = dict(line.split(": ") for line in host.read(f"/proc/{pid}/io").splitlines())
+    return int(fields.get("read_bytes", 0))
+
+
+def live(guests, count, sizes, memories):
+    """Rows 14 and 15: the source's pause, by its size in memory, and many copies at once."""
+    for number, memory in zip("abc", memories):
+        pauses(guests, count, memory, number)
+    for number, copies in zip("ab", sizes):
+        fan_out(guests, copies, number)
+    guests.table.note(
+        "14", "The source writes a dot to its console in a loop; a program of this benchmark looks at "
+        "the log's size every half millisecond. The pause is the longest silence while the command "
+        "goes on; beside it, the longest in as long a time without a fork. Each source is forked again "
+        "and again, so that all forks but the first are of a VM on private pages.")
+    guests.table.note(
+        "15", "Private memory is Private_Clean + Private_Dirty of a copy's VMM 1 s after the answer; "
+        "bytes read are those that its VMM had read from a disk by then.")
+
+
+def source(guests, memory):
+    vm = guests.daemon.create(guests.name(), start=True, memory=memory)
+    guests.boots.ours += 1
+    guests.daemon.roost("exec", "-d", vm["name"], "--", "sh", "-c",
+                        "while :; do echo .; done > /dev/ttyS0")
+    return vm, f"{guests.daemon.state}/vms/{vm['id']}/console.log"
+
+
+def pauses(guests, count, memory, number):
+    daemon, table = guests.daemon, guests.table
+    vm, log = source(guests, memory)
+    paused, still, whole = [], [], []
+    for index in range(count):
+        name = f"{vm['name']}-copy-{index}"
+        gap, took = silence(
+            log, lambda name=name: daemon.roost("fork", vm["name"], "--name", name)[0])
+        daemon.delete(daemon.get(name)["id"])
+        paused.append(gap)
+        whole.append(took)
+        still.append(silence(log, lambda took=took: time.sleep(took))[0])
+    daemon.delete(vm["id"])
+    table.sampled(f"14{number}", f"pause of a running VM of {memory} MiB while it is forked", paused,
+                  0.030, f"without a fork: p50 {duration(median(still))}, "
+                  f"p99 {duration(percentile(still, 99))}")
+    table.sampled(f"14{number}2", f"`roost fork` of it, whole command", whole)
+
+
+def fan_out(guests, copies, number):
+    daemon, table = guests.daemon, guests.table
+    vm, _ = source(guests, 128)
+    before = {one["id"] for one in listed(daemon)}
+    took, _ = daemon.roost("fork", vm["name"], "-n", str(copies))
+    made = [one["id"] for one in listed(daemon) if one["id"] not in before]
+    time.sleep(1)
+    pids = [daemon.vmm(one) for one in made]
+    private = [private_kib(pid) / 1024 for pid in pids]
+    read = sum(bytes_read(pid) for pid in pids) / (1 << 20)
+    running = sum(one["status"]["state"] == "RUNNING" for one in listed(daemon)
+                  if one["id"] in made)
+    for one in [*made, vm["id"]]:
+        daemon.delete(one)
+    table.add(f"15{number}", f"`roost fork -n {copies}` of a running VM of 128 MiB, whole command", 1,
+              duration(took), beside=f"{running} of {copies} RUNNING; {median(private):.0f} MiB private "
+              f"a copy, {max(private):.0f} at most; {read:.1f} MiB read from disk by all",
+              compared=f"{duration(took / copies)} a copy")
+
+
+def listed(daemon):
+    answer = daemon.call(f"{product.VMS}/ListVMs", {"project": "-", "pageSize": 1000})
+    return answer.get("vms", [])
