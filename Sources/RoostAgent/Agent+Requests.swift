@@ -31,7 +31,7 @@ extension Agent {
                 return try TarInTask(path, keepsOwners: owners)
             case .stats: return AnswerTask(body: guestStats().encoded(), [.done(bytes: 0)])
             case .ports: return AnswerTask(body: listeningPorts().encoded(), [.done(bytes: 0)])
-            case .setHostname, .setClock, .renewIdentity, .freeze, .thaw, .sync, .shutdown:
+            case .setHostname, .setClock, .renewIdentity, .freeze, .thaw, .settle, .shutdown:
                 return try changeMachine(request, for: operation)
             }
         } catch {
@@ -58,7 +58,7 @@ extension Agent {
                 return try renewHostKeys(for: operation)
             case .freeze: return try freezeTask()
             case .thaw: thaw()
-            case .sync: return try syncTask()
+            case .settle: return try settleTask()
             case .shutdown(let reboot, let grace):
                 // The answer goes out first: `shutDown` waits for the port to drain.
                 shutDown(reboot: reboot, grace: UInt64(grace), for: operation)
@@ -98,15 +98,23 @@ extension Agent {
                 if failure == nil {
                     sessions.orphanAll()
                     thaw()
-                    say("renewed the identity", for: operation)
                 }
                 task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
+                // The console is slow, and somebody waits for the answer.
+                _ = loop.after(Self.afterAnswer) {
+                    if failure == nil { say("renewed the identity", for: operation) }
+                }
             }
         )
         return task
     }
 
-    private func syncTask() throws(SystemFailure) -> any StreamTask {
+    /// In milliseconds.
+    private static let afterAnswer: UInt64 = 5
+
+    private func settleTask() throws(SystemFailure) -> any StreamTask {
+        keepIdentityInMemory()
+        try rehearseRenewal()
         let task = DeferredTask()
         let pid = try checkShim(roost_sync_child(), "fork", "sync")
         whenEnded(pid) { _ in task.finish(.done(bytes: 0)) }

@@ -14,7 +14,7 @@ extension Request {
         case .setHostname: 11
         case .setClock: 12
         case .renewIdentity: 13
-        case .sync: 14
+        case .settle: 14
         case .shutdown: 15
         case .facts: 16
         case .freeze: 17
@@ -47,7 +47,7 @@ extension Request {
         case .shutdown(let reboot, let grace):
             writer.flag(reboot)
             writer.number(grace)
-        case .listSessions, .stats, .ports, .sync, .freeze, .thaw: break
+        case .listSessions, .stats, .ports, .settle, .freeze, .thaw: break
         }
     }
 
@@ -80,7 +80,7 @@ extension Request {
         case 11: self = .setHostname(try reader.text(limit: WireLimits.name))
         case 12: self = .setClock(try reader.number())
         case 13: self = .renewIdentity(try RenewRequest(from: &reader))
-        case 14: self = .sync
+        case 14: self = .settle
         case 15:
             self = .shutdown(reboot: try reader.flag(), graceMilliseconds: try reader.number())
         case 16: self = .facts(path: try reader.text(limit: WireLimits.path))

@@ -33,8 +33,9 @@ package enum Request: Hashable, Sendable {
     case freeze
     /// Lets what ``freeze`` holds go on. Fine when nothing is held.
     case thaw
-    /// Writes all dirty pages out before it answers.
-    case sync
+    /// Readies this machine for copies of it: what their renewal writes is on memory, everything else
+    /// is on the disk. Done before it answers.
+    case settle
     /// Ends every process, unmounts and powers off or reboots.
     case shutdown(reboot: Bool, graceMilliseconds: UInt32)
 
@@ -57,7 +58,7 @@ package enum Request: Hashable, Sendable {
         case .renewIdentity: "renew-identity"
         case .freeze: "freeze"
         case .thaw: "thaw"
-        case .sync: "sync"
+        case .settle: "settle"
         case .shutdown: "shutdown"
         }
     }

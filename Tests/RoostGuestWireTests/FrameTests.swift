@@ -34,7 +34,7 @@ private let requests: [Request] = [
     .writeFile(WriteFileRequest(path: "/x", mode: 0o644, uid: 1, gid: 2, size: nil)),
     .tarOut(path: "/srv", contentsOnly: true), .tarIn(path: "/srv", ownersFromArchive: false),
     .stats, .ports, .setHostname("a"), .setClock(-1), .renewIdentity(renewal), .freeze, .thaw,
-    .sync,
+    .settle,
     .shutdown(reboot: true, graceMilliseconds: 100),
 ]
 

@@ -60,8 +60,8 @@ extension GuestConnection {
     /// Lets it go on.
     package func thaw() async throws(Fault) { try await order(.thaw) }
 
-    /// Waits until the guest has written its dirty pages.
-    package func sync() async throws(Fault) { try await order(.sync) }
+    /// Waits until the guest is ready to be copied.
+    package func settle() async throws(Fault) { try await order(.settle) }
 
     /// Tells the guest to power off or reboot; returns once it has begun.
     package func shutdown(reboot: Bool, graceMilliseconds: UInt32) async throws(Fault) {

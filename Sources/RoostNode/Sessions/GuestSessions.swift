@@ -53,7 +53,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         } catch  where error.reason == .commandNotFound {
             // An image without a shell has nothing to warm up.
         }
-        try await connection.sync()
+        try await connection.settle()
     }
 
     package func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) {

@@ -14,7 +14,7 @@ package protocol GuestLinks: Sendable {
     func awaitReady(_ vm: VMID) async throws(Fault)
     /// Asks the guest to power off. Returns when it has taken the request.
     func shutDown(_ vm: VMID) async throws(Fault)
-    /// Brings what the guest has in memory to its disk, and its ways into the page cache.
+    /// Readies the guest for copies of it: what they need at once is in memory, the rest on its disk.
     func settle(_ vm: VMID) async throws(Fault)
     /// Makes a copy of a machine a machine of its own, and lets it go on.
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault)
