@@ -99,6 +99,8 @@ class Peers:
             self.table.refused("11", ROWS[4][1], f"{need} MiB of memory needed")
             return
         daemon, domains = self.guests.daemon, []
+        # The daemon has closed a connection that was idle for so long.
+        daemon.connection.close()
         vms = [daemon.create(self.guests.name(), start=True)["id"] for _ in range(count)]
         self.guests.boots.ours += count
         for _ in range(count):
