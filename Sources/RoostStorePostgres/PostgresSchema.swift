@@ -104,7 +104,10 @@ enum PostgresSchema {
         }
         guard !rows.bool(0, 1) else {
             throw .refused(
-                PostgresRefusal(state: "25006", message: "the server is a standby, which only reads")
+                PostgresRefusal(
+                    state: "25006",
+                    message: "the server is a standby, which only reads"
+                )
             )
         }
     }

@@ -180,7 +180,11 @@ package final class PostgresStore: Store {
         let deadline = ContinuousClock.now + line.options.openPatience
         do throws(PostgresTrouble) {
             return try line.insist(until: deadline) { () throws(PostgresTrouble) in
-                let first = try PostgresConnection(line.address, stop: line.stop, deadline: deadline)
+                let first = try PostgresConnection(
+                    line.address,
+                    stop: line.stop,
+                    deadline: deadline
+                )
                 // The schema may take its time, if another is at it.
                 try PostgresSchema.migrate(first, deadline: max(deadline, .now + .seconds(60)))
                 let version = first.serverVersion

@@ -120,7 +120,10 @@ struct Stores: Sendable {
         let store = try await PostgresStore.open(address)
         var host = [CChar](repeating: 0, count: 256)
         gethostname(&host, host.count - 1)
-        let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let name = String(
+            decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) },
+            as: UTF8.self
+        )
         let keeper = LeaseKeeper(
             store: store,
             clock: surroundings.clock,
@@ -136,7 +139,8 @@ struct Stores: Sendable {
                 "\(address) is held by another control plane: \(found.holder?.place ?? "unknown")",
                 metadata: [
                     "store": address.name,
-                    "fix": "stop that roostd, or give this one a database of its own: createdb roost2",
+                    "fix":
+                        "stop that roostd, or give this one a database of its own: createdb roost2",
                 ]
             )
         }

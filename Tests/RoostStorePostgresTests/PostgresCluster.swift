@@ -25,13 +25,12 @@ struct PostgresCluster: Sendable {
     }
 
     /// Makes a cluster, starts it and runs `body`; ends it whatever happens.
-    static func with<T>(_ body: (PostgresCluster) async throws -> T) async throws -> T {
+    static func with(_ body: (PostgresCluster) async throws -> Void) async throws {
         let cluster = try await PostgresCluster()
         do {
             try await cluster.make()
-            let result = try await body(cluster)
+            try await body(cluster)
             await cluster.end()
-            return result
         } catch {
             await cluster.end()
             throw error
@@ -50,7 +49,9 @@ struct PostgresCluster: Sendable {
             return
         }
         guard let entry = getpwnam("postgres") else {
-            throw Failed(description: "as root the tests need the user postgres of Debian's package")
+            throw Failed(
+                description: "as root the tests need the user postgres of Debian's package"
+            )
         }
         let owner = (uid: entry.pointee.pw_uid, gid: entry.pointee.pw_gid)
         tools = Tools(
@@ -187,24 +188,31 @@ struct PostgresCluster: Sendable {
         }
     }
 
+    /// Not Foundation's Process: that waits for every descendant, and pg_ctl leaves a server behind.
     private static func wait(_ argv: [String], in directory: String) throws -> String {
-        let process = Process()
-        process.executableURL = URL(filePath: argv[0])
-        process.arguments = Array(argv.dropFirst())
-        process.environment = ["LC_ALL": "C", "PATH": "/usr/bin:/bin"]
-        process.currentDirectoryURL = URL(filePath: directory)
-        // A file: a pipe would stay open in the server that pg_ctl leaves behind.
         let path = "\(directory)/out-\(UUID().uuidString)"
-        FileManager.default.createFile(atPath: path, contents: nil)
-        let output = try FileHandle(forWritingTo: URL(filePath: path))
-        process.standardOutput = output
-        process.standardError = output
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // The working directory may be one that the server's user cannot read.
+        let argv = ["/usr/bin/env", "-C", directory] + argv
+        let words: [UnsafeMutablePointer<CChar>?] = argv.map { strdup($0) } + [nil]
+        let settings: [String] = ["LC_ALL=C", "PATH=/usr/bin:/bin"]
+        let environment: [UnsafeMutablePointer<CChar>?] = settings.map { strdup($0) } + [nil]
+        defer { for word in words + environment { free(word) } }
+        var pid: pid_t = 0
+        let problem = posix_spawn(&pid, argv[0], &actions, nil, words, environment)
+        guard problem == 0 else {
+            throw Failed(description: "\(argv[0]): \(String(cString: strerror(problem)))")
+        }
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
         let text = try String(contentsOfFile: path, encoding: .utf8)
         try FileManager.default.removeItem(atPath: path)
-        guard process.terminationStatus == 0 else {
+        guard status == 0 else {
             throw Failed(description: "\(argv.joined(separator: " ")): \(text)")
         }
         return text.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -213,10 +221,10 @@ struct PostgresCluster: Sendable {
 
 /// Gives a suite a cluster for all of its tests.
 struct ClusterTrait: SuiteTrait, TestScoping {
-    func provideScope(
+    @concurrent func provideScope(
         for test: Test,
         testCase: Test.Case?,
-        performing function: @Sendable () async throws -> Void
+        performing function: @concurrent @Sendable () async throws -> Void
     ) async throws {
         try await PostgresCluster.with { cluster in
             try await PostgresCluster.$shared.withValue(cluster) { try await function() }
@@ -234,16 +242,15 @@ func sharedCluster() throws -> PostgresCluster {
 }
 
 /// Opens a store, runs `body` and closes it.
-func withStore<T>(
+func withStore(
     _ address: PostgresAddress,
     _ options: PostgresOptions = PostgresOptions(readers: 2),
-    _ body: (PostgresStore) async throws -> T
-) async throws -> T {
+    _ body: (PostgresStore) async throws -> Void
+) async throws {
     let store = try await PostgresStore.open(address, options: options)
     do {
-        let result = try await body(store)
+        try await body(store)
         await store.close()
-        return result
     } catch {
         await store.close()
         throw error

@@ -9,19 +9,26 @@ import Testing
 struct PostgresStoreTests {
     static let ways = [false, true]
 
-    @Test("keeps the contract, directly and through a pooler", arguments: StoreConformance.all, ways)
+    @Test(
+        "keeps the contract, directly and through a pooler",
+        arguments: StoreConformance.all,
+        ways
+    )
     func conforms(_ check: StoreConformance, isPooled: Bool) async throws {
         let address = try await sharedCluster().database(pooled: isPooled)
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             #expect(store.isPooled == isPooled)
             try await check.run(on: store)
         }
     }
 
-    @Test("answers random programs as the memory store does", arguments: 1...12 as ClosedRange<UInt64>)
+    @Test(
+        "answers random programs as the memory store does",
+        arguments: 1...12 as ClosedRange<UInt64>
+    )
     func agreesWithMemory(seed: UInt64) async throws {
         let address = try await sharedCluster().database(pooled: seed % 3 == 0)
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             var onServer = StoreProgram(seed: seed)
             var inMemory = StoreProgram(seed: seed)
             let found = await onServer.run(steps: 300, on: store)
@@ -38,12 +45,12 @@ struct PostgresStoreTests {
     func reopens() async throws {
         let address = try await sharedCluster().database()
         let row = SampleVM("a", labels: ["x"], note: "n")
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             try await store.commit(.putting([row]))
             try await store.commit(.putting([SampleVM("b")]))
             try await store.compact(upTo: Revision(1))
         }
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             #expect(try await store.get(SampleVM.self, "a")?.row == row)
             let labelled = Query(matching: [IndexEntry("label", "x")])
             #expect(try await store.list(SampleVM.self, labelled).rows.count == 1)
@@ -76,14 +83,14 @@ struct PostgresStoreTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<6 {
                 group.addTask {
-                    try await withStore(address) { store in
+                    try await withStore(address) { (store) async throws in
                         _ = try await store.commit(.putting([SampleVM("\(number)")]))
                     }
                 }
             }
             try await group.waitForAll()
         }
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             #expect(try await store.revision() == Revision(6))
         }
     }
@@ -92,7 +99,7 @@ struct PostgresStoreTests {
     func undecodableRow() async throws {
         let cluster = try sharedCluster()
         let address = try await cluster.database()
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             try await store.commit(.putting([SampleVM("a"), SampleVM("b")]))
             try await cluster.sql(
                 "UPDATE roost.row SET body = '{\"id\":1}' WHERE key = 'b'",
@@ -111,14 +118,17 @@ struct PostgresStoreTests {
     func compaction() async throws {
         let cluster = try sharedCluster()
         let address = try await cluster.database()
-        try await withStore(address) { store in
+        try await withStore(address) { (store) async throws in
             try await together(64) { task in
                 for round in 0..<40 {
                     try await store.commit(.putting([SampleVM("\(task)", count: round)]))
                 }
             }
             try await store.compact(upTo: Revision(2_500))
-            let left = try await cluster.sql("SELECT count(*) FROM roost.change", in: database(address))
+            let left = try await cluster.sql(
+                "SELECT count(*) FROM roost.change",
+                in: database(address)
+            )
             #expect(left == "60")
             #expect(try await store.changes(after: Revision(2_500), limit: 100).changes.count == 60)
         }
@@ -127,7 +137,10 @@ struct PostgresStoreTests {
 
 @Suite("Two PostgreSQL stores on one database", .cluster)
 struct TwoStoresTests {
-    @Test("sell nothing twice, give no name twice, number all commits in one row", arguments: [false, true])
+    @Test(
+        "sell nothing twice, give no name twice, number all commits in one row",
+        arguments: [false, true]
+    )
     func race(isPooled: Bool) async throws {
         let address = try await sharedCluster().database(pooled: isPooled)
         try await withStore(address) { one in
@@ -215,7 +228,8 @@ struct TwoStoresTests {
 
 /// The database's name in `address`.
 func database(_ address: PostgresAddress) -> String {
-    String(address.name.split(separator: "/").last?.split(separator: "?").first ?? "")
+    let place = address.name.split(separator: "?").first ?? ""
+    return String(place.split(separator: "/").last ?? "")
 }
 
 /// Runs `body` in `count` tasks at once and answers what they answered, by their number.
