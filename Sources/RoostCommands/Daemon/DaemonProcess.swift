@@ -128,7 +128,8 @@ func daemonEnvironment(_ environment: [String: String], _ place: DaemonPlace) ->
     var kept = environment.filter { name, _ in
         names.contains(name) || name.hasPrefix("XDG_") || name.hasPrefix("LC_")
             // PG…: where libpq finds a database's password.
-            || name.hasPrefix("ROOST_") || name.hasPrefix("PG") || name.lowercased().hasSuffix("_proxy")
+            || name.hasPrefix("ROOST_") || name.hasPrefix("PG")
+            || name.lowercased().hasSuffix("_proxy")
     }
     kept[Variable.stateDirectory] = place.stateDirectory
     kept[Variable.socket] = place.socket
