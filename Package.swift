@@ -89,6 +89,11 @@ let package = Package(
             pkgConfig: "zlib",
             providers: [.apt(["zlib1g-dev"])]
         ),
+        .systemLibrary(
+            name: "CLibPQ",
+            pkgConfig: "libpq",
+            providers: [.apt(["libpq-dev"])]
+        ),
 
         // Layer 1: pure decisions and contracts. What the simulator replaces is a contract here.
         library("RoostScheduler", ["RoostModel"]),
@@ -105,13 +110,16 @@ let package = Package(
 
         // Layer 2: the operation engine, and adapters. Siblings never see each other.
         library("RoostOperations", ["RoostModel", "RoostStore"]),
+        // What the stores in databases have in common.
+        library("RoostStoreRows", ["RoostModel", "RoostStore"]),
         library(
             "RoostStoreSQL",
             [
-                "RoostModel", "RoostStore", product("GRDB", "GRDB.swift"),
+                "RoostModel", "RoostStore", "RoostStoreRows", product("GRDB", "GRDB.swift"),
                 product("GRDBSQLite", "GRDB.swift"),
             ]
         ),
+        library("RoostStorePostgres", ["RoostModel", "RoostStore", "RoostStoreRows", "CLibPQ"]),
         library(
             "RoostDriverQEMU",
             ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux", crypto]
@@ -176,8 +184,9 @@ let package = Package(
             "roostd",
             [
                 "RoostModel", "RoostAPI", "RoostServices", "RoostControl", "RoostNode",
-                "RoostConnect", "RoostStore", "RoostStoreSQL", "RoostDriver", "RoostDriverQEMU",
-                "RoostGuestWire", "RoostHost", "RoostImages", "RoostLinux", "RoostLink",
+                "RoostConnect", "RoostStore", "RoostStoreSQL", "RoostStorePostgres", "RoostDriver",
+                "RoostDriverQEMU", "RoostGuestWire", "RoostHost", "RoostImages", "RoostLinux",
+                "RoostLink",
                 "RoostOperations", "RoostRegistry", "RoostScheduler", grpc, log, crypto,
                 product("ArgumentParser", "swift-argument-parser"),
             ]
@@ -197,7 +206,7 @@ let package = Package(
         .target(name: "CRoostSQLiteVFS", linkerSettings: [.linkedLibrary("sqlite3")]),
         .executableTarget(
             name: "roost-storebench",
-            dependencies: ["RoostModel", "RoostStore", "RoostStoreSQL"],
+            dependencies: ["RoostModel", "RoostStore", "RoostStoreSQL", "RoostStorePostgres"],
             path: "Benchmarks/StoreBench",
             exclude: ["compare.sh"],
             swiftSettings: settings
@@ -240,6 +249,10 @@ let package = Package(
                 "RoostModel", "RoostStore", "RoostStoreSQL", "RoostTestKit", "CRoostSQLiteVFS",
                 product("GRDB", "GRDB.swift"),
             ]
+        ),
+        tests(
+            "RoostStorePostgresTests",
+            ["RoostModel", "RoostStore", "RoostStoreRows", "RoostStorePostgres", "RoostTestKit"]
         ),
         tests("RoostImagesTests", ["RoostImages", "RoostModel", "RoostHost"]),
         tests("RoostRegistryTests", ["RoostRegistry", "RoostModel", "RoostLinux"]),

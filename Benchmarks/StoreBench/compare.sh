@@ -1,5 +1,6 @@
 #!/bin/sh
-# The rows of one create: our SQLite store against one PostgreSQL transaction, in turns (A B A B).
+# The rows of one create, in turns (A B C A B C): our SQLite store, one PostgreSQL transaction by pgbench, our
+# PostgreSQL store on the same server, whose rows it keeps with index entries, revisions and a change log.
 # Usage: compare.sh PATH-TO-roost-storebench [ROUNDS] [SECONDS]
 #
 # PostgreSQL runs as the user postgres, in a cluster of its own on a Unix socket, with its default
@@ -52,11 +53,15 @@ chmod 644 "$work/create.sql"
 mkdir "$work/sqlite"
 echo "A: $bench $work/sqlite $seconds 64"
 echo "B: pgbench -n -M prepared -c 64 -j 2 -T $seconds, one statement, fsync on"
+url="postgres://postgres@/roost?host=$work"
+sql -c "create database roost"
+echo "C: $bench $url $seconds 64"
 round=0
 while [ "$round" -lt "$rounds" ]; do
     "$bench" "$work/sqlite" "$seconds" 64
     as_postgres "$bin/pgbench" -n -M prepared -c 64 -j 2 -T "$seconds" -h "$work" -U postgres \
         -f "$work/create.sql" postgres | grep -E "^(tps|latency average)" | tr '\n' ' '
     echo
+    "$bench" "$url" "$seconds" 64
     round=$((round + 1))
 done

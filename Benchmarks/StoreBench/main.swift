@@ -1,11 +1,12 @@
-// The rows of one create through the SQLite store: how many commits a second, and how long each
-// takes. Usage: roost-storebench [DIRECTORY] [SECONDS] [CALLERS]
+// The rows of one create through a store: how many commits a second, and how long each takes.
+// Usage: roost-storebench [DIRECTORY | postgres://URL] [SECONDS] [CALLERS]
 //
 // The same rows as one PostgreSQL transaction: Benchmarks/StoreBench/compare.sh.
 
 import Foundation
 import RoostModel
 import RoostStore
+import RoostStorePostgres
 import RoostStoreSQL
 
 struct BenchVM: Row {
@@ -57,6 +58,7 @@ let directory = arguments.count > 1 ? arguments[1] : NSTemporaryDirectory()
 let seconds = arguments.count > 2 ? Int(arguments[2]) ?? 5 : 5
 let callers = arguments.count > 3 ? Int(arguments[3]) ?? 64 : 64
 let path = "\(directory)/storebench-\(getpid()).db"
+let isPostgres = PostgresAddress.isMeant(directory)
 
 /// The four rows and two index entries of create number `number` of `caller`.
 func create(_ caller: Int, _ number: Int) -> Batch {
@@ -90,7 +92,15 @@ func create(_ caller: Int, _ number: Int) -> Batch {
     return batch
 }
 
-let store = try await SQLiteStore.open(path: path)
+let store: any Store
+let close: () async throws -> Void
+if isPostgres {
+    let server = try await PostgresStore.open(PostgresAddress(directory, field: "DIRECTORY"))
+    (store, close) = (server, { await server.close() })
+} else {
+    let file = try await SQLiteStore.open(path: path)
+    (store, close) = (file, { try await file.close() })
+}
 let clock = ContinuousClock()
 let start = clock.now
 let end = start + .seconds(seconds)
@@ -113,7 +123,7 @@ let times = try await withThrowingTaskGroup(of: [Duration].self) { group in
     return all.sorted()
 }
 let elapsed = clock.now - start
-try await store.close()
+try await close()
 for suffix in ["", "-wal", "-shm"] {
     try? FileManager.default.removeItem(atPath: path + suffix)
 }
@@ -122,7 +132,8 @@ let p50 = times[times.count / 2] / .milliseconds(1)
 let p99 = times[times.count * 99 / 100] / .milliseconds(1)
 print(
     String(
-        format: "sqlite callers=%d commits=%d commits/s=%.0f p50=%.2fms p99=%.2fms",
+        format: "%@ callers=%d commits=%d commits/s=%.0f p50=%.2fms p99=%.2fms",
+        isPostgres ? "postgres" : "sqlite",
         callers,
         times.count,
         rate,

@@ -63,6 +63,8 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case guestProtocol = "GUEST_PROTOCOL"
     case commandNotFound = "COMMAND_NOT_FOUND"
     case deadline = "DEADLINE"
+    case storeUnreachable = "STORE_UNREACHABLE"
+    case storeRefused = "STORE_REFUSED"
     // Who is asked
     case sessionTakenOver = "SESSION_TAKEN_OVER"
     case contextUnreachable = "CONTEXT_UNREACHABLE"
@@ -249,6 +251,12 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             )
         case .deadline:
             return Entry(.deadlineExceeded, "it may still be running: roost ops get {op}")
+        case .storeUnreachable:
+            return Entry(
+                .unavailable,
+                "start PostgreSQL, or look at the way to it: pg_isready -d '{store}'"
+            )
+        case .storeRefused: return Entry(.failedPrecondition, "{fix}")
         case .archiveInvalid:
             return Entry(.invalidArgument, "make the archive again: tar --numeric-owner -cf")
         case .imageInvalid:

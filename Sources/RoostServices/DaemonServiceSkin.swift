@@ -12,6 +12,8 @@ package protocol DaemonFacts: Sendable {
     var driver: String { get }
     var sockets: [String] { get }
     var stateDirectory: String { get }
+    /// Where the control plane's rows are, in words and without a password.
+    var store: String { get }
     var nodeID: String { get }
     var role: String { get }
     /// Since the daemon began to serve.
@@ -47,6 +49,7 @@ package struct DaemonServiceSkin: Roost_Ops_V1_DaemonService.SimpleServiceProtoc
             $0.acceleration = acceleration
             $0.sockets = facts.sockets
             $0.stateDirectory = facts.stateDirectory
+            $0.store = facts.store
             $0.uptime = .init(seconds: facts.uptime().components.seconds, nanos: 0)
             $0.busy = !busy.isEmpty
             $0.busyWith = busy

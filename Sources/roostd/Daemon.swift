@@ -43,12 +43,17 @@ struct Daemon {
         try refuseReachable(driverName, tcp)
         let lock = try prepareStateDirectory()
         defer { lock?.release() }
-        let stores = try await Stores(settings.stateDirectory)
-        let host = try await Host(settings, driverName)
+        let surroundings = Surroundings(
+            clock: ContinuousClock(),
+            wall: SystemWallClock(),
+            entropy: EntropySource()
+        )
+        let stores = try await Stores(settings, surroundings)
+        let host = try await Host(settings, driverName, surroundings)
         // Goes only when it is empty: then no guest is left that uses it.
         defer { if driverName == "qemu" { rmdir(host.memoryDirectory) } }
         let world = try await World(settings, stores, host, log)
-        try await serve(world, tcp, idleSeconds)
+        try await serve(world, stores, tcp, idleSeconds)
         try await stores.close()
         log.notice("ended; guests go on")
     }
@@ -82,6 +87,7 @@ struct Daemon {
 
     private func serve(
         _ world: World,
+        _ stores: Stores,
         _ tcp: (host: String, port: Int)?,
         _ idleSeconds: Int
     ) async throws(Fault) {
@@ -104,6 +110,7 @@ struct Daemon {
                 await world.spawner.run()
                 return nil
             }
+            group.addTask { await stores.keep(world.surroundings.clock, log) { stop.set() } }
             do throws(Fault) {
                 try await world.recover()
             } catch {

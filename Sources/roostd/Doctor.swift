@@ -14,6 +14,7 @@ struct Doctor: Inspector {
     let catalogue: any CatalogueEditor
     let stateDirectory: String?
     let memoryDirectory: String
+    let stores: Stores
 
     func findings() async -> [Finding] {
         var found: [Finding] = [await acceleration()]
@@ -31,6 +32,7 @@ struct Doctor: Inspector {
         if found.count == 1 {
             found.append(Finding("driver.preflight", "What the driver needs", .pass, "all there"))
         }
+        found.append(await stores.finding())
         found.append(await defaultImage())
         found.append(await defaultKernel())
         if let stateDirectory {

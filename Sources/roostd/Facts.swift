@@ -14,6 +14,7 @@ struct Facts: DaemonFacts {
     let driver: String
     let sockets: [String]
     let stateDirectory: String
+    let store: String
     let nodeID: String
     let role = "standalone"
     let startedAt: ContinuousClock.Instant

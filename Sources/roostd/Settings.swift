@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import RoostModel
+import RoostStorePostgres
 
 /// The daemon's command line. Every flag has a variable of the environment or a default.
 struct Settings: ParsableArguments {
@@ -14,6 +15,15 @@ struct Settings: ParsableArguments {
 
     @Option(help: "Where everything is kept. [ROOST_STATE_DIR]")
     var stateDir: String?
+
+    @Option(
+        help: """
+            Where the control plane keeps its rows: sqlite, in the state directory, or \
+            postgres://USER@HOST:5432/DATABASE. A password belongs into ROOST_STORE or ~/.pgpass, not \
+            here where ps shows it. [ROOST_STORE]
+            """
+    )
+    var store: String?
 
     @Option(help: "The Unix socket to listen on. [ROOST_SOCKET]")
     var socket: String?
@@ -49,6 +59,38 @@ struct Settings: ParsableArguments {
         if let stateDir { return stateDir }
         if dev { return nil }
         return Self.environment("ROOST_STATE_DIR") ?? Self.defaultStateDirectory
+    }
+
+    /// Where the control plane's rows are. What is wrong is an error, never replaced.
+    enum StoreChoice {
+        case memory
+        case sqlite(directory: String)
+        case postgres(PostgresAddress)
+    }
+
+    /// The store that was asked for: by flag, by variable, or SQLite if there is a directory for it.
+    func storeChoice() throws(Fault) -> StoreChoice {
+        let field = store == nil ? "ROOST_STORE" : "--store"
+        guard let text = store ?? Self.environment("ROOST_STORE") else {
+            return stateDirectory.map { .sqlite(directory: $0) } ?? .memory
+        }
+        if text == "sqlite" {
+            guard let stateDirectory else { throw .invalid(field, "sqlite needs --state-dir") }
+            return .sqlite(directory: stateDirectory)
+        }
+        // What it is instead is not shown: it may be a URL with a password and a misspelt start.
+        guard PostgresAddress.isMeant(text) else {
+            throw .invalid(field, "is neither sqlite nor a URL postgres://USER@HOST:5432/DATABASE")
+        }
+        let address = try PostgresAddress(text, field: field)
+        guard store == nil || !address.hasPassword else {
+            throw .invalid(
+                field,
+                "has a password, which ps shows to everybody: put the URL into ROOST_STORE, or the "
+                    + "password into ~/.pgpass"
+            )
+        }
+        return .postgres(address)
     }
 
     /// `/var/lib/roost` for root, else the user's data directory.

@@ -15,33 +15,6 @@ import RoostNode
 import RoostOperations
 import RoostServices
 import RoostStore
-import RoostStoreSQL
-
-/// The two stores: control's and the node's. Neither side reads the other's.
-struct Stores {
-    let control: any Store
-    let node: any Store
-    private let files: [SQLiteStore]
-
-    /// Opens both in `directory`; in memory when there is none.
-    init(_ directory: String?) async throws(Fault) {
-        guard let directory else {
-            control = MemoryStore()
-            node = MemoryStore()
-            files = []
-            return
-        }
-        let control = try await SQLiteStore.open(path: "\(directory)/roost.db")
-        let node = try await SQLiteStore.open(path: "\(directory)/node.db")
-        self.control = control
-        self.node = node
-        files = [control, node]
-    }
-
-    func close() async throws(Fault) {
-        for file in files { try await file.close() }
-    }
-}
 
 /// The adapters that touch this host.
 struct Host {
@@ -50,13 +23,14 @@ struct Host {
     let files: any VMFiles
     let catalogue: any CatalogueEditor
     let memoryDirectory: String
-    let surroundings = Surroundings(
-        clock: ContinuousClock(),
-        wall: SystemWallClock(),
-        entropy: EntropySource()
-    )
+    let surroundings: Surroundings
 
-    init(_ settings: Settings, _ driverName: String) async throws(Fault) {
+    init(
+        _ settings: Settings,
+        _ driverName: String,
+        _ surroundings: Surroundings
+    ) async throws(Fault) {
+        self.surroundings = surroundings
         let runtime = Settings.environment("XDG_RUNTIME_DIR")
         guard let tmpfs = HostFacts.memoryDirectory(runtimeDirectory: runtime) else {
             throw Fault(.hostNotReady, "no tmpfs for guest memory: mount one on /dev/shm")
@@ -196,7 +170,7 @@ struct World: Sendable {
                 bootDeadline: try Settings.bootDeadline()
             )
         )
-        let nodeID = try nodeID(settings.stateDirectory, surroundings)
+        let nodeID = stores.nodeID
         link = LocalLink(
             node: nodeID,
             vms: node,
@@ -226,6 +200,7 @@ struct World: Sendable {
             driver: host.driver.name,
             sockets: sockets,
             stateDirectory: settings.stateDirectory ?? "(memory)",
+            store: stores.name,
             nodeID: nodeID.description,
             startedAt: startedAt,
             hypervisor: host.driver,
@@ -239,7 +214,8 @@ struct World: Sendable {
             files: host.files,
             catalogue: host.catalogue,
             stateDirectory: settings.stateDirectory,
-            memoryDirectory: host.memoryDirectory
+            memoryDirectory: host.memoryDirectory,
+            stores: stores
         )
         pages = Pages(vms: vms, store: stores.control, startedAt: startedAt)
     }
@@ -305,7 +281,7 @@ extension OvercommitPolicy {
 }
 
 /// This node's id, made once.
-private func nodeID(
+func nodeID(
     _ stateDirectory: String?,
     _ surroundings: Surroundings
 ) throws(Fault) -> NodeID {

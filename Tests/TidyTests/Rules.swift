@@ -40,6 +40,7 @@ let allowedInSimulation: Set<String> = ["Logging", "Synchronization"]
 let layers: [String: Set<String>] = [
     "CRoostLinux": [],
     "CRoostZlib": [],
+    "CLibPQ": [],
     "RoostModel": [],
     "RoostGuestWire": [],
     "RoostTar": [],
@@ -53,7 +54,9 @@ let layers: [String: Set<String>] = [
     "RoostAPI": ["RoostModel"],
     "RoostLinux": ["RoostModel", "CRoostLinux"],
     "RoostOperations": ["RoostModel", "RoostStore"],
-    "RoostStoreSQL": ["RoostModel", "RoostStore"],
+    "RoostStoreRows": ["RoostModel", "RoostStore"],
+    "RoostStoreSQL": ["RoostModel", "RoostStore", "RoostStoreRows"],
+    "RoostStorePostgres": ["RoostModel", "RoostStore", "RoostStoreRows", "CLibPQ"],
     "RoostDriverQEMU": ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"],
     "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib"],
     "RoostRegistry": ["RoostModel", "RoostLinux"],

@@ -20,6 +20,8 @@ NOT_AUTOMATABLE = {
     "GUEST_UNREACHABLE": "simulated VMs have no guest", "GUEST_PROTOCOL": "needs a hostile guest",
     "COMMAND_NOT_FOUND": "simulated VMs have no guest", "BOOT_TIMEOUT": "needs a guest that hangs",
     "STORE_CONFLICT": "needs two writers of one row in one moment; the store's own suite has it",
+    "STORE_UNREACHABLE": "--dev has no server; RoostStorePostgresTests has it",
+    "STORE_REFUSED": "--dev has no server; RoostStorePostgresTests has it",
     "STALE_EPOCH": "there is nothing to do by its own word",
     "IN_USE": "the simulated catalogue is fixed", "ARCHIVE_INVALID": "the simulated catalogue is fixed",
     "NO_NODE_FITS": "no request of the API has rules about nodes yet",

@@ -78,6 +78,10 @@ package nonisolated struct Roost_Ops_V1_DaemonInfo: Sendable {
   /// `standalone`, `control` or `node`.
   package var role: String = String()
 
+  /// Where the control plane keeps its rows, such as `SQLite, /var/lib/roost/roost.db`; never with a
+  /// password.
+  package var store: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -291,7 +295,7 @@ nonisolated extension Roost_Ops_V1_GetInfoRequest: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Roost_Ops_V1_DaemonInfo: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DaemonInfo"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}pid\0\u{1}driver\0\u{1}acceleration\0\u{1}sockets\0\u{3}state_directory\0\u{1}uptime\0\u{1}busy\0\u{3}busy_with\0\u{3}node_id\0\u{1}role\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}pid\0\u{1}driver\0\u{1}acceleration\0\u{1}sockets\0\u{3}state_directory\0\u{1}uptime\0\u{1}busy\0\u{3}busy_with\0\u{3}node_id\0\u{1}role\0\u{1}store\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -310,6 +314,7 @@ nonisolated extension Roost_Ops_V1_DaemonInfo: SwiftProtobuf.Message, SwiftProto
       case 9: try { try decoder.decodeRepeatedStringField(value: &self.busyWith) }()
       case 10: try { try decoder.decodeSingularStringField(value: &self.nodeID) }()
       case 11: try { try decoder.decodeSingularStringField(value: &self.role) }()
+      case 12: try { try decoder.decodeSingularStringField(value: &self.store) }()
       default: break
       }
     }
@@ -353,6 +358,9 @@ nonisolated extension Roost_Ops_V1_DaemonInfo: SwiftProtobuf.Message, SwiftProto
     if !self.role.isEmpty {
       try visitor.visitSingularStringField(value: self.role, fieldNumber: 11)
     }
+    if !self.store.isEmpty {
+      try visitor.visitSingularStringField(value: self.store, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -368,6 +376,7 @@ nonisolated extension Roost_Ops_V1_DaemonInfo: SwiftProtobuf.Message, SwiftProto
     if lhs.busyWith != rhs.busyWith {return false}
     if lhs.nodeID != rhs.nodeID {return false}
     if lhs.role != rhs.role {return false}
+    if lhs.store != rhs.store {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

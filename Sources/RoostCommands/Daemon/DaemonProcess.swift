@@ -127,7 +127,9 @@ func daemonEnvironment(_ environment: [String: String], _ place: DaemonPlace) ->
     let names: Set<String> = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TZ"]
     var kept = environment.filter { name, _ in
         names.contains(name) || name.hasPrefix("XDG_") || name.hasPrefix("LC_")
-            || name.hasPrefix("ROOST_") || name.lowercased().hasSuffix("_proxy")
+            // PG…: where libpq finds a database's password.
+            || name.hasPrefix("ROOST_") || name.hasPrefix("PG")
+            || name.lowercased().hasSuffix("_proxy")
     }
     kept[Variable.stateDirectory] = place.stateDirectory
     kept[Variable.socket] = place.socket

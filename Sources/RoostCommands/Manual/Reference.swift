@@ -67,6 +67,11 @@ enum Reference {
     /// The variables that `roostd` reads.
     static let daemonEnvironment: [Entry] = [
         Entry(Variable.stateDirectory, "Where everything is kept."),
+        Entry("ROOST_STORE", "As --store; its URL may have a password."),
+        Entry(
+            "PGPASSFILE",
+            "The password file, in place of ~/.pgpass; libpq reads its relatives too."
+        ),
         Entry(Variable.socket, "The Unix socket to listen on."),
         Entry("ROOST_IDLE_EXIT", "As --idle-exit, for a daemon that a command starts."),
         Entry("ROOST_BOOT_SECONDS", "How long a guest may take to answer, 1 to 3600; 60."),

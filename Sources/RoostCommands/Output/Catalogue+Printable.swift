@@ -189,7 +189,7 @@ extension Roost_Ops_V1_DaemonInfo: Printable {
         [
             ("version", version), ("pid", String(pid)), ("role", role), ("driver", driver),
             ("acceleration", acceleration), ("sockets", sockets.joined(separator: ", ")),
-            ("state directory", stateDirectory), ("node", nodeID),
+            ("state directory", stateDirectory), ("store", store), ("node", nodeID),
             ("uptime", ageText(seconds: uptime.seconds)),
             ("busy", busy ? busyWith.joined(separator: ", ") : "no"),
         ]

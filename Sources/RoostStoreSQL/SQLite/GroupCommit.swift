@@ -1,6 +1,7 @@
 import GRDB
 import RoostModel
 import RoostStore
+import RoostStoreRows
 
 /// Many batches in one transaction. Belongs to the writer's thread.
 struct GroupCommit {
@@ -230,25 +231,5 @@ struct GroupCommit {
                 return .failure(fault)
             }
         }
-    }
-}
-
-/// A row's name, compared by bytes.
-private struct RowName: Hashable {
-    private let table: String
-    private let key: String
-
-    init(_ table: String, _ key: String) {
-        self.table = table
-        self.key = key
-    }
-
-    static func == (left: RowName, right: RowName) -> Bool {
-        left.key.utf8.elementsEqual(right.key.utf8) && left.table == right.table
-    }
-
-    func hash(into hasher: inout Hasher) {
-        var key = key
-        key.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

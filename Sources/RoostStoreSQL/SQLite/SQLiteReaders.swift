@@ -1,6 +1,7 @@
 import GRDB
 import RoostModel
 import RoostStore
+import RoostStoreRows
 
 /// Threads that read, each with a connection of its own.
 final class SQLiteReaders: Sendable {

@@ -1,6 +1,7 @@
 import GRDB
 package import RoostModel
 package import RoostStore
+import RoostStoreRows
 
 /// A ``Store`` in one SQLite file: the default of a laptop and of a control plane with one replica.
 ///

@@ -2,6 +2,7 @@ import Foundation
 import GRDB
 import RoostModel
 import RoostStore
+import RoostStoreRows
 
 /// One connection's view of the tables: the statements of the contract, without transactions.
 /// Belongs to one thread.

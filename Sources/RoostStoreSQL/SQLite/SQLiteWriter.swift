@@ -1,6 +1,7 @@
 import GRDB
 import RoostModel
 import RoostStore
+import RoostStoreRows
 import Synchronization
 
 /// The one thread that writes. Everybody who waits when it comes round shares one transaction and

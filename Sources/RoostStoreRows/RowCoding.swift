@@ -1,17 +1,20 @@
-import Foundation
-import RoostModel
-import RoostStore
+package import Foundation
+package import RoostModel
+package import RoostStore
 
 /// Rows as JSON: keys sorted, so that the same row is always the same bytes.
-enum RowCoding {
+package enum RowCoding {
     /// An encoder for the rows of one batch.
-    static func encoder() -> JSONEncoder {
+    package static func encoder() -> JSONEncoder {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return encoder
     }
 
-    static func encode<R: Row>(_ row: R, _ encoder: JSONEncoder) throws(Fault) -> Data {
+    /// The JSON of `row`.
+    ///
+    /// - Throws: ``Reason/bug`` for a row that JSON cannot say.
+    package static func encode<R: Row>(_ row: R, _ encoder: JSONEncoder) throws(Fault) -> Data {
         do {
             return try encoder.encode(row)
         } catch {
@@ -19,7 +22,10 @@ enum RowCoding {
         }
     }
 
-    static func decode<R: Row>(
+    /// Reads what ``encode(_:_:)`` wrote.
+    ///
+    /// - Throws: ``Reason/stateUnreadable`` naming table, key and `path`, the store.
+    package static func decode<R: Row>(
         _ type: R.Type,
         key: String,
         version: Int64,

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// A blocking call must not run on Swift's pool, which has as many threads as the machine has
 /// cores: two slow disks would stop everything.
-final class Inbox<Element: Sendable>: Sendable {
+package final class Inbox<Element: Sendable>: Sendable {
     private struct State {
         var elements: [Element] = []
         var waiting = 0
@@ -15,8 +15,11 @@ final class Inbox<Element: Sendable>: Sendable {
     private let state = Mutex(State())
     private let wake = DispatchSemaphore(value: 0)
 
+    /// An open inbox with nothing in it.
+    package init() {}
+
     /// Adds `element`, unless the inbox is closed: then answers `false`.
-    func send(_ element: Element) -> Bool {
+    package func send(_ element: Element) -> Bool {
         let (accepted, wakes) = state.withLock { state -> (Bool, Bool) in
             guard !state.isClosed else { return (false, false) }
             state.elements.append(element)
@@ -29,7 +32,7 @@ final class Inbox<Element: Sendable>: Sendable {
     }
 
     /// Waits for elements and takes the oldest, at most `most`; none once closed and empty.
-    func take(_ most: Int) -> [Element] {
+    package func take(_ most: Int) -> [Element] {
         while true {
             let taken = state.withLock { state -> [Element]? in
                 if state.elements.isEmpty {
@@ -46,8 +49,17 @@ final class Inbox<Element: Sendable>: Sendable {
         }
     }
 
+    /// Takes the oldest elements, at most `most`, of those that are there; waits for nothing.
+    package func takeNow(_ most: Int) -> [Element] {
+        state.withLock { state in
+            let taken = Array(state.elements.prefix(most))
+            state.elements.removeFirst(taken.count)
+            return taken
+        }
+    }
+
     /// Accepts nothing more. What was accepted is still handed out.
-    func close() {
+    package func close() {
         let waiting = state.withLock { state -> Int in
             state.isClosed = true
             defer { state.waiting = 0 }

@@ -1,26 +1,28 @@
-import Foundation
-import RoostModel
-import RoostStore
+package import Foundation
+package import RoostModel
+package import RoostStore
 
 /// A batch as a database takes it: every row already JSON, so that nobody waits for an encoder
 /// while a transaction is open.
-struct EncodedBatch: Sendable {
-    let conditions: [Batch.Condition]
-    let writes: [Write]
+package struct EncodedBatch: Sendable {
+    /// What must hold, in order.
+    package let conditions: [Batch.Condition]
+    /// The changes, in order.
+    package let writes: [Write]
 
     /// One change. `body` is `nil` for a deletion.
-    struct Write: Sendable {
-        let table: String
-        let key: String
-        let body: Data?
-        let entries: IndexEntries
+    package struct Write: Sendable {
+        package let table: String
+        package let key: String
+        package let body: Data?
+        package let entries: IndexEntries
     }
 
     /// Encodes the rows of `batch`.
     ///
     /// - Throws: ``Reason/invalidFields`` for rows that no store takes, ``Reason/bug`` for a row
     ///   that JSON cannot say.
-    init(_ batch: Batch) throws(Fault) {
+    package init(_ batch: Batch) throws(Fault) {
         try batch.check()
         conditions = batch.conditions
         let encoder = RowCoding.encoder()
@@ -54,7 +56,7 @@ struct EncodedBatch: Sendable {
 /// Refuses a table name that cannot be part of an SQL name.
 ///
 /// - Throws: ``Reason/bug``: the name is a constant in our own source.
-func checkTableName(_ table: String) throws(Fault) {
+package func checkTableName(_ table: String) throws(Fault) {
     let isName = table.utf8.allSatisfy {
         (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || $0 == UInt8(ascii: "_")
             || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
@@ -65,13 +67,15 @@ func checkTableName(_ table: String) throws(Fault) {
 }
 
 /// The index entries of one row, sorted by bytes and without repetition.
-struct IndexEntries: Sendable {
-    let entries: [IndexEntry]
+package struct IndexEntries: Sendable {
+    /// The entries themselves.
+    package let entries: [IndexEntry]
     /// `name NUL value NUL` for each, kept beside the row: an overwrite then knows what to remove
     /// without decoding the old row, and an unchanged list costs no write at all.
-    let packed: [UInt8]
+    package let packed: [UInt8]
 
-    init(_ entries: [IndexEntry]) {
+    /// Sorts `entries`.
+    package init(_ entries: [IndexEntry]) {
         guard !entries.isEmpty else {
             self.entries = []
             packed = []
@@ -91,7 +95,7 @@ struct IndexEntries: Sendable {
     }
 
     /// Reads what ``packed`` wrote; `nil` if the bytes are something else.
-    init?(packed bytes: [UInt8]) {
+    package init?(packed bytes: [UInt8]) {
         var parts: [String] = []
         for part in bytes.split(separator: 0, omittingEmptySubsequences: false) {
             guard let text = String(validating: part, as: UTF8.self) else { return nil }
@@ -107,5 +111,26 @@ struct IndexEntries: Sendable {
 
     private static func pack(_ entry: IndexEntry) -> [UInt8] {
         Array(entry.name.utf8) + [0] + Array(entry.value.utf8) + [0]
+    }
+}
+
+/// A row's name, compared by bytes: Swift's own `==` would take two keys for one.
+package struct RowName: Hashable, Sendable {
+    private let table: String
+    private let key: String
+
+    /// The name of the row of `table` under `key`.
+    package init(_ table: String, _ key: String) {
+        self.table = table
+        self.key = key
+    }
+
+    package static func == (left: RowName, right: RowName) -> Bool {
+        left.key.utf8.elementsEqual(right.key.utf8) && left.table == right.table
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        var key = key
+        key.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

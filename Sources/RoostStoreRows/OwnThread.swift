@@ -1,15 +1,15 @@
-import Foundation
-import RoostModel
+internal import Foundation
+package import RoostModel
 
 /// Starts a thread of our own that runs `body` and ends.
-func startThread(named name: String, _ body: @escaping @Sendable () -> Void) {
+package func startThread(named name: String, _ body: @escaping @Sendable () -> Void) {
     let thread = Thread(block: body)
     thread.name = name
     thread.start()
 }
 
 /// Runs `body`, which blocks, on a thread of its own and waits for it without blocking.
-func onOwnThread<T: Sendable>(
+package func onOwnThread<T: Sendable>(
     _ name: String,
     _ body: @escaping @Sendable () throws(Fault) -> T
 ) async throws(Fault) -> T {
