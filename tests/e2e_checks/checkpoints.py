@@ -139,7 +139,7 @@ def shared(place):
 
 def exec_refused(place):
     """Not while somebody reads a command in it, unless forced."""
-    checkpoint = current(place)
+    checkpoint = next(one["id"] for one in log(place) if one["message"] == "branch a")
     reader = place.popen("roost", "exec", "box", "--", "sh", "-c", "echo up; sleep 300",
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE)
