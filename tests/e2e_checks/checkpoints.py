@@ -4,13 +4,13 @@ import os
 import subprocess
 import time
 
+from forks import KEYGEN
 from harness import claim, is_alive, new_id, until
 from saving import change_byte, garble, truncate
 
 BOOT = "cat /proc/sys/kernel/random/boot_id"
 # A process that counts in memory alone, so that only memory can bring it back.
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 0.05; done"
-KEYS = "mkdir -p /etc/ssh; cat /proc/sys/kernel/random/uuid > /etc/ssh/ssh_host_test_key"
 
 
 def keep(place, message="", vm="box"):
@@ -45,7 +45,8 @@ def count(place, vm="box"):
 def running(place):
     """A running VM is kept, goes on, and comes back with its processes, disk and identity."""
     place.run_box("box", "-p", "18475:80")
-    place.sh("box", f"{KEYS}; echo first > /root/mark; sync")
+    place.sh("box", KEYGEN)
+    place.sh("box", f"echo {os.urandom(16).hex()} > /etc/machine-id; echo first > /root/mark; sync")
     place.ok("exec", "-d", "box", "--", "sh", "-c", COUNTER)
     until(lambda: place("exec", "box", "--", "cat", "/run/count").code == 0, 10, "the counter")
     boot, who = place.sh("box", BOOT), identity(place)
@@ -168,7 +169,6 @@ def forked(place):
     same = {left for left, right in zip(identity(place)[4].split("\n"),
                                         identity(place, "old")[4].split("\n"))
             if left and left == right}
-    # Stands in for no keygen in this image: its key file is no key of OpenSSH's.
     claim(not same, "the copy has the VM's", same)
     place.ok("fork", f"box@{cold}", "--name", "older")
     claim(place.sh("older", "hostname; cat /root/branch") == "older\nb\n")
