@@ -55,7 +55,8 @@ extension Agent {
                 say("set the clock by \(lag / 1_000_000) ms", for: operation)
             case .renewIdentity(let request):
                 try RoostAgent.renewIdentity(request)
-                return try renewHostKeys(for: operation)
+                // Without a new machine-id it stays the machine that it was, at an earlier time.
+                return try renewHostKeys(unless: request.machineID == nil, for: operation)
             case .freeze: return try freezeTask()
             case .thaw: thaw()
             case .settle: return try settleTask()
@@ -87,25 +88,32 @@ extension Agent {
     }
 
     /// The last part of a renewal: new host keys where there are any, and then everybody goes on.
-    private func renewHostKeys(for operation: OperationMark) throws(SystemFailure) -> any StreamTask
-    {
+    private func renewHostKeys(
+        unless isSameMachine: Bool,
+        for operation: OperationMark
+    ) throws(SystemFailure) -> any StreamTask {
         let task = DeferredTask()
-        let keys = HostKeys()
-        try keys.renew(
-            whenEnded: { [unowned self] pid, action in whenEnded(pid, action) },
-            done: { [unowned self] failure in
-                // One that is not renewed stays frozen: it is nobody yet.
-                if failure == nil {
-                    sessions.orphanAll()
-                    thaw()
-                }
-                task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
-                // The console is slow, and somebody waits for the answer.
-                _ = loop.after(Self.afterAnswer) {
-                    if failure == nil { say("renewed the identity", for: operation) }
-                }
+        let done = { [unowned self] (failure: SystemFailure?) in
+            // One that is not renewed stays frozen: it is nobody yet.
+            if failure == nil {
+                sessions.orphanAll()
+                thaw()
             }
-        )
+            task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
+            // The console is slow, and somebody waits for the answer.
+            _ = loop.after(Self.afterAnswer) {
+                guard failure == nil else { return }
+                say(isSameMachine ? "back in time" : "renewed the identity", for: operation)
+            }
+        }
+        if isSameMachine {
+            done(nil)
+        } else {
+            try HostKeys().renew(
+                whenEnded: { [unowned self] pid, action in whenEnded(pid, action) },
+                done: done
+            )
+        }
         return task
     }
 

@@ -14,7 +14,7 @@ package protocol Forking: Driver {
     /// the machine runs (or stands paused) as before and the folder is gone; the one exception is a
     /// ``Reason/vmmFailed`` after the VMM itself died.
     ///
-    /// Throws ``Reason/wrongState`` without a VMM, ``Reason/memoryFull`` or ``Reason/diskFull`` before
+    /// Throws ``Reason/wrongState`` without a VMM (for an order without memory: with one), ``Reason/memoryFull`` or ``Reason/diskFull`` before
     /// anything is touched, ``Reason/inUse`` when the folder is another save's.
     func save(_ launch: VMLaunch, _ order: SaveOrder) async throws(Fault) -> SavedMachine
 
@@ -41,6 +41,21 @@ package protocol Forking: Driver {
     /// ``Driver/start(_:)`` does. After a throw no process of this VM is left.
     func start(_ launch: VMLaunch, from saved: SavedMachine) async throws(Fault)
 
+    /// Makes the machine of `launch` what it was when `saved` was made, in place, and returns once its
+    /// CPUs run (with memory), or once it is stopped with that disk (without). Whatever it is and does
+    /// now is lost. Network and host ports are those of `launch`.
+    ///
+    /// Everything of `saved` is verified, and its shape compared, before anything is touched; it stays
+    /// as it is. May be repeated, also by another daemon: whatever a crash left is the machine as it
+    /// was, or the saved one, perhaps standing still. The guest believes that no time has passed.
+    ///
+    /// Throws as ``start(_:from:)`` does; then the machine is as it was, running or not.
+    func revert(_ launch: VMLaunch, to saved: SavedMachine) async throws(Fault)
+
+    /// Gives a saved machine that lies in its folder as a whole the further folder `folder`, in which
+    /// it is the same. Neither needs the other. May be repeated.
+    func share(_ saved: SavedMachine, in folder: String) async throws(Fault)
+
     /// Removes what is in `folder`, whole or not, manifest first; fine when there is nothing.
     /// Machines that were started from it run on.
     func discard(savedIn folder: String) async throws(Fault)
@@ -54,6 +69,9 @@ package struct SaveOrder: Sendable, Hashable, Codable {
         case onHost
         /// In the folder, copied and synced: survives the host.
         case onDisk
+        /// There is none: the machine does not run, and only its disk is kept. Goes with
+        /// ``Afterwards/goesOn``: the machine's disk is a fresh overlay then.
+        case absent
     }
 
     /// What becomes of the machine, and of its root disk.
@@ -89,6 +107,8 @@ package struct SavedMachine: Sendable, Hashable, Codable {
             case memory
             case devices
             case rootDisk
+            /// A disk that the root disk stands on, and that is of this folder too; any number.
+            case diskLayer
         }
 
         package var role: Role
@@ -97,12 +117,22 @@ package struct SavedMachine: Sendable, Hashable, Codable {
         package var bytes: UInt64
         /// `sha256:` and 64 hex digits, over the content whatever holes the file has.
         package var digest: String
+        /// Bytes that it took on its file system besides what was there already, when it was saved;
+        /// `nil`: not known.
+        package var taken: UInt64?
 
-        package init(role: Role, path: String, bytes: UInt64, digest: String) {
+        package init(
+            role: Role,
+            path: String,
+            bytes: UInt64,
+            digest: String,
+            taken: UInt64? = nil
+        ) {
             self.role = role
             self.path = path
             self.bytes = bytes
             self.digest = digest
+            self.taken = taken
         }
     }
 
@@ -111,17 +141,24 @@ package struct SavedMachine: Sendable, Hashable, Codable {
     /// What was ordered, with the folder where it is.
     package var order: SaveOrder
     package var shape: MachineShape
-    /// Sorted by role's name; one of each.
+    /// Sorted by role's name, then by path; one of each but the layers.
     package var parts: [Part]
 
     package init(vm: VMID, order: SaveOrder, shape: MachineShape, parts: [Part]) {
         self.vm = vm
         self.order = order
         self.shape = shape
-        self.parts = parts.sorted { $0.role.rawValue < $1.role.rawValue }
+        self.parts = parts.sorted { ($0.role.rawValue, $0.path) < ($1.role.rawValue, $1.path) }
     }
 
-    /// The part of that role, if it has one.
+    /// Whether memory and devices were kept: it ran.
+    package var hasMemory: Bool { order.memory != .absent }
+    /// The roles of the parts that it must have.
+    package var requiredRoles: [Part.Role] {
+        hasMemory ? [.devices, .memory, .rootDisk] : [.rootDisk]
+    }
+
+    /// The part of that role, if it has one; the first layer.
     package func part(_ role: Part.Role) -> Part? { parts.first { $0.role == role } }
 
     /// The disk that copies put their overlay over, `qcow2`; empty when a manifest has none.

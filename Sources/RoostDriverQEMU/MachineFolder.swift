@@ -30,6 +30,8 @@ struct MachineFolder: Sendable {
     static let devicesScratch = "devices.new"
     /// The disk that a successor runs on until it takes over.
     static let nextDisk = "root.next.qcow2"
+    /// The disk that a VM goes back to, until it has its usual name.
+    static let backDisk = "root.back.qcow2"
 
     init(id: VMID, path: String, memoryDirectory: String) {
         self.path = path
@@ -121,6 +123,9 @@ struct MachineFolder: Sendable {
             Self.nextAgentSocket, Self.nextDisk,
         ]
         for name in names { unlink("\(path)/\(name)") }
+        for name in RoostDriverQEMU.names(in: path) where name.hasPrefix(HandOver.prefix) {
+            unlink("\(path)/\(name)")
+        }
     }
 
     /// Gives the frozen memory and devices of a saved machine names of this machine's own; returns

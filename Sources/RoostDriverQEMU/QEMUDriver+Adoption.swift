@@ -71,7 +71,7 @@ extension QEMUDriver {
     private func adopt(_ found: FoundMachine) async -> Machine? {
         let folder = folder(found.id)
         let process = try? await onItsOwnThread { () throws(Fault) in
-            if found.succeeds != nil { try takeOver(folder) }
+            if found.succeeds != nil { try takeOver(folder, HandOver(back: found.back)) }
             // Unreadable is set aside; what it said is known from the process.
             let handles = try? Handles.read(folder.handlesPath)
             let current = Handles(
@@ -123,6 +123,8 @@ struct FoundMachine: Sendable, Hashable {
     var succeedsRunning: Bool
     /// What it publishes once it has succeeded, as QEMU writes it.
     var forwards: [String]
+    /// What it went back to, in the names of its files; `nil` for other successors.
+    var back: String?
     /// It was started to load a saved state.
     var isIncoming: Bool
     /// Its working directory is this state directory's `vms/<id>`.
@@ -154,6 +156,9 @@ func findMachines(stateDirectory: String?) -> [FoundMachine] {
             forwards: facts.environment.first { $0.hasPrefix(ProcessMark.forwards) }.map {
                 $0.dropFirst(ProcessMark.forwards.count).split(separator: ",").map(String.init)
             } ?? [],
+            back: facts.environment.first { $0.hasPrefix(ProcessMark.back) }.map {
+                String($0.dropFirst(ProcessMark.back.count))
+            },
             isIncoming: facts.arguments.contains("-incoming"),
             directory: facts.workingDirectory
         )
@@ -169,6 +174,8 @@ enum ProcessMark {
     static let successorRuns = "ROOST_SUCCEEDS_RUNNING="
     /// The host ports that it takes over, as QEMU writes them, with commas.
     static let forwards = "ROOST_FORWARDS="
+    /// See ``HandOver/back``.
+    static let back = "ROOST_BACK="
 }
 
 extension ProcessFacts {

@@ -154,7 +154,7 @@ package final class QEMUDriver: Driver {
     }
 
     /// The VMM of a VM, if it has one; VMMs of an earlier daemon are found first.
-    private func machine(_ id: VMID) async -> Machine? {
+    func machine(_ id: VMID) async -> Machine? {
         await search()
         return state.withLock { $0.machines[id] }
     }

@@ -147,7 +147,8 @@ package struct WriteFileRequest: Hashable, Sendable {
 package struct RenewRequest: Hashable, Sendable {
     /// Fresh random bytes from the host, 16 to 512: credited as entropy, then the pool reseeds.
     package var entropy: [UInt8]
-    /// The new machine-id, 16 bytes, or `nil` to leave it.
+    /// The new machine-id, 16 bytes; `nil`: it is the same machine at an earlier time, and keeps its
+    /// SSH host keys too.
     package var machineID: [UInt8]?
     /// The new host name; empty: leave it.
     package var hostname: String

@@ -43,6 +43,9 @@ package protocol VMFiles: LogFiles {
     func prepareFork(_ id: VMID, from folder: String, spec: VMSpec) async throws(Fault)
     /// Where the fork of that name is kept; need not exist.
     func forkFolder(_ fork: OperationID) -> String
+    /// Where the checkpoints of the VM are, each in a folder of its own, when its directory is at
+    /// `place`; need not exist.
+    func checkpointsFolder(_ id: VMID, _ place: DisksPlace) -> String
     /// Whether the VM is a copy that still believes to be its template.
     func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool
     /// Takes that mark away.

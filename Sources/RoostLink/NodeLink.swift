@@ -94,6 +94,8 @@ package struct VMReport: Sendable, Hashable, Codable {
     package var ended: EndedUnasked?
     /// What the node did for the operation that this answers, in order.
     package var steps: [StepRecord] = []
+    /// What the operation that this answers has kept, if it made a checkpoint.
+    package var kept: KeptMoment?
 
     package init(
         id: VMID,

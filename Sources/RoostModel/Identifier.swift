@@ -74,11 +74,15 @@ extension Identifier: Codable {
 package enum VMSubject {}
 /// The subject of a ``NodeID``. Never instantiated.
 package enum NodeSubject {}
+/// The subject of a ``CheckpointID``. Never instantiated.
+package enum CheckpointSubject {}
 
 /// Names one VM for its whole life, across moves and restarts.
 package typealias VMID = Identifier<VMSubject>
 /// Names one node. A node that is wiped and rejoins gets a new one.
 package typealias NodeID = Identifier<NodeSubject>
+/// Names one kept moment of one VM. Never used again.
+package typealias CheckpointID = Identifier<CheckpointSubject>
 
 extension Identifier<VMSubject> {
     /// The Ethernet address of the VM's first device, 6 bytes: locally administered, 52:54 and the

@@ -20,6 +20,14 @@ package enum NodeAction: Sendable, Hashable, Codable {
     case become(OperationID)
     /// Forget the fork of that name: all copies of it that there will be are made.
     case release(OperationID)
+    /// Keep disk, and memory and devices of what runs, as the checkpoint of that id, and go on.
+    case checkpoint(CheckpointID)
+    /// Be what the VM was at one of its checkpoints, in place.
+    case revert(RevertOrder)
+    /// Remove the checkpoint of that id.
+    case forget(CheckpointID)
+    /// Make the checkpoint the fork of that name, for copies to be made of.
+    case branch(OperationID, CheckpointID)
     /// Kill if it runs, release everything, and put the disks in the trash.
     case discard
     /// Bring the disks back from the trash.
@@ -42,6 +50,10 @@ extension NodeAction {
         case fork
         case become
         case release
+        case checkpoint
+        case revert
+        case forget
+        case branch
         case discard
         case restore
         case purge
@@ -60,6 +72,19 @@ extension NodeAction {
             case .fork: [.fork(OperationID(bits: 1))]
             case .become: [.become(OperationID(bits: 1))]
             case .release: [.release(OperationID(bits: 1))]
+            case .checkpoint: [.checkpoint(CheckpointID(bits: 1))]
+            case .revert:
+                [true, false].map { hasMemory in
+                    .revert(
+                        RevertOrder(
+                            checkpoint: CheckpointID(bits: 1),
+                            hasMemory: hasMemory,
+                            force: false
+                        )
+                    )
+                }
+            case .forget: [.forget(CheckpointID(bits: 1))]
+            case .branch: [.branch(OperationID(bits: 1), CheckpointID(bits: 1))]
             case .discard: [.discard]
             case .restore: [.restore]
             case .purge: [.purge]
@@ -83,6 +108,10 @@ extension NodeAction {
         case .fork: .fork
         case .become: .become
         case .release: .release
+        case .checkpoint: .checkpoint
+        case .revert: .revert
+        case .forget: .forget
+        case .branch: .branch
         case .discard: .discard
         case .restore: .restore
         case .purge: .purge
@@ -95,7 +124,7 @@ extension NodeAction {
     /// Whether doing it twice differs from doing it once, so that only the journal makes it exact.
     package var isOneShot: Bool {
         switch self {
-        case .restart, .reboot, .fork, .release: true
+        case .restart, .reboot, .fork, .release, .checkpoint, .revert, .forget, .branch: true
         case .provision, .start, .stop, .pause, .resume, .suspend, .become, .discard, .restore,
             .purge:
             false

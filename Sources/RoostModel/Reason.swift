@@ -25,6 +25,8 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case sessionNotFound = "SESSION_NOT_FOUND"
     case contextNotFound = "CONTEXT_NOT_FOUND"
     case pathNotFound = "PATH_NOT_FOUND"
+    case checkpointNotFound = "CHECKPOINT_NOT_FOUND"
+    case ambiguousCheckpoint = "AMBIGUOUS_CHECKPOINT"
     case ambiguousName = "AMBIGUOUS_NAME"
     case nameTaken = "NAME_TAKEN"
     case contextExists = "CONTEXT_EXISTS"
@@ -76,6 +78,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case digestMismatch = "DIGEST_MISMATCH"
     case stateUnreadable = "STATE_UNREADABLE"
     case savedStateDamaged = "SAVED_STATE_DAMAGED"
+    case checkpointDamaged = "CHECKPOINT_DAMAGED"
     case shapeDiffers = "SHAPE_DIFFERS"
     case identityShared = "IDENTITY_SHARED"
     case ioFailed = "IO_FAILED"
@@ -174,6 +177,10 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
                 "it was left as it is: correct it or move it away: mv {path} {path}.old"
             )
         case .pathNotFound: return Entry(.notFound, "check the path: roost exec VM -- ls -la DIR")
+        case .checkpointNotFound:
+            return Entry(.notFound, "list the checkpoints: roost log {vm}")
+        case .ambiguousCheckpoint:
+            return Entry(.invalidArgument, "type more of its id: roost log {vm} -o wide")
         case .ambiguousName:
             return Entry(.invalidArgument, "type more of the id: roost ls -o json shows it whole")
         case .nameTaken:
@@ -274,6 +281,11 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(.dataLoss, "it was set aside, not deleted: look at {path}")
         case .savedStateDamaged:
             return Entry(.dataLoss, "look at {path}; the saved memory cannot be used, the disk can")
+        case .checkpointDamaged:
+            return Entry(
+                .dataLoss,
+                "nothing was changed; go back to another one: roost log {vm}; look at {path}"
+            )
         case .shapeDiffers:
             return Entry(
                 .failedPrecondition,

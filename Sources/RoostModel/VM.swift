@@ -165,6 +165,8 @@ package struct VM: Hashable, Sendable, Codable {
     /// When it went to the trash; its disks are purged at `purgeAt`.
     package var deletedAt: Timestamp?
     package var purgeAt: Timestamp?
+    /// The checkpoint that it was made or brought back to last: the next one's parent.
+    package var checkpoint: CheckpointID?
 
     package init(
         id: VMID,

@@ -98,6 +98,10 @@ package enum Limits {
     package static let ports = 64
     /// Copies that one fork makes.
     package static let forks = 1...64
+    /// Checkpoints that one VM has.
+    package static let checkpoints = 128
+    /// A checkpoint's message.
+    package static let messageBytes = 1024
     package static let labels = 64
     package static let annotationBytes = 65_536
     /// The largest request body or message, in bytes.

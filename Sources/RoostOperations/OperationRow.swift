@@ -98,6 +98,8 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
     package var failurePrefix: String
     /// The VMs that a fork makes; each has an operation of its own, which this one carries out.
     package var copies: [VMID]?
+    /// What to say about the checkpoint that it makes.
+    package var message: String?
 
     package init(
         action: NodeAction,
@@ -105,7 +107,8 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
         removesRow: Bool = false,
         isCreate: Bool = false,
         failurePrefix: String,
-        copies: [VMID]? = nil
+        copies: [VMID]? = nil,
+        message: String? = nil
     ) {
         self.action = action
         self.formerDesired = formerDesired
@@ -113,6 +116,7 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
         self.isCreate = isCreate
         self.failurePrefix = failurePrefix
         self.copies = copies
+        self.message = message
     }
 }
 

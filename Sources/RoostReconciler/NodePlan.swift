@@ -94,6 +94,22 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         return try becomingSteps(name, seen)
     case .release(let name):
         return [.dropFork(name)]
+    case .checkpoint(let id):
+        switch (seen.vmm, seen.disks) {
+        case (.running, _), (.absent, .live): return [.keepCheckpoint(id)]
+        case (.absent, _), (.paused, _), (.saved, _): throw refusal("checkpoint", seen)
+        }
+    case .revert(let order):
+        switch (seen.vmm, seen.disks) {
+        case (.running, _), (.paused, _), (.absent, .live):
+            return [.goBack(order)]
+        case (.absent, _), (.saved, _): throw refusal("bring back", seen)
+        }
+    case .forget(let id):
+        return seen.disks == .missing ? [] : [.dropCheckpoint(id)]
+    case .branch(let name, let id):
+        guard seen.disks == .live else { throw refusal("fork", seen) }
+        return [.lendCheckpoint(name, id)]
     case .discard:
         // A suspended VM keeps its memory in the trash.
         return (seen.vmm == .saved ? [] : stopSteps(seen, grace: 0))

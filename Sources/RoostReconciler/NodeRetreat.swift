@@ -73,8 +73,9 @@ extension NodeAction {
     fileprivate var stops: Bool {
         switch self {
         case .stop, .discard, .purge, .restart: true
+        case .revert(let order): !order.hasMemory
         case .provision, .start, .reboot, .pause, .resume, .suspend, .fork, .become, .release,
-            .restore:
+            .checkpoint, .forget, .branch, .restore:
             false
         }
     }

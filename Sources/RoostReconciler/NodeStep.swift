@@ -36,6 +36,15 @@ package enum NodeStep: ReversibleStep {
     case startFork(OperationID)
     /// Remove the fork; copies of it run on.
     case dropFork(OperationID)
+    /// Keep the VM as it is now as a checkpoint; what runs goes on in another process.
+    case keepCheckpoint(CheckpointID)
+    /// Remove a checkpoint; what others need of it stays.
+    case dropCheckpoint(CheckpointID)
+    /// Give a checkpoint the further name of a fork.
+    case lendCheckpoint(OperationID, CheckpointID)
+    /// Put disk and, if it has one, memory of a checkpoint in the place of the VM's, whose guest then
+    /// gets fresh random numbers and the time, and goes on.
+    case goBack(RevertOrder)
     /// Move the directory to the trash.
     case trashDisks
     /// Move it back.
@@ -64,6 +73,10 @@ package enum NodeStep: ReversibleStep {
         case .copyFork: "copy-fork"
         case .startFork: "start-fork"
         case .dropFork: "drop-fork"
+        case .keepCheckpoint: "keep-checkpoint"
+        case .dropCheckpoint: "drop-checkpoint"
+        case .lendCheckpoint: "lend-checkpoint"
+        case .goBack: "go-back"
         case .trashDisks: "trash-disks"
         case .untrashDisks: "untrash-disks"
         case .purgeDisks: "purge-disks"
@@ -74,7 +87,8 @@ package enum NodeStep: ReversibleStep {
         switch self {
         case .makeDisks, .copyTemplate, .copyFork: .purgeDisks
         case .startVMM, .startCopy, .startFork: .killVMM
-        case .forkVMM(let fork): .dropFork(fork)
+        case .forkVMM(let fork), .lendCheckpoint(let fork, _): .dropFork(fork)
+        case .keepCheckpoint(let id): .dropCheckpoint(id)
         // What was written is used up by the restoring: it is written again.
         case .restoreVMM: .saveVMM
         case .pauseVMM: .resumeVMM
@@ -84,7 +98,11 @@ package enum NodeStep: ReversibleStep {
         // A larger virtual disk holds the same bytes; waiting changes nothing.
         case .growDisk, .awaitGuest: nil
         // What the guest lost cannot be given back.
-        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .renewGuest, .dropFork: nil
+        case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .renewGuest, .dropFork,
+            .dropCheckpoint:
+            nil
+        // All of it or nothing; once it is done, what was there before is gone.
+        case .goBack: nil
         // Whole or not at all; and once it is, the VM is what was asked for.
         case .saveVMM: nil
         }
@@ -93,11 +111,11 @@ package enum NodeStep: ReversibleStep {
     package var isPointOfNoReturn: Bool {
         switch self {
         case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .saveVMM, .renewGuest,
-            .dropFork:
+            .dropFork, .dropCheckpoint, .goBack:
             true
         case .makeDisks, .growDisk, .startVMM, .awaitGuest, .pauseVMM, .resumeVMM,
             .restoreVMM, .copyTemplate, .startCopy, .forkVMM, .copyFork, .startFork, .trashDisks,
-            .untrashDisks:
+            .untrashDisks, .keepCheckpoint, .lendCheckpoint:
             false
         }
     }

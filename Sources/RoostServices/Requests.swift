@@ -46,6 +46,27 @@ package func requestContext(
     )
 }
 
+/// The context of a call that changes one VM.
+func mutation(
+    _ method: String,
+    _ request: some VMMutation
+) throws(Fault) -> RequestContext {
+    try requestContext(
+        method,
+        request,
+        validateOnly: request.validateOnly,
+        answersWhenAccepted: try answersWhenAccepted(request.wait)
+    )
+}
+
+/// The message of a change.
+func change(_ outcome: VMOutcome) -> Roost_Compute_V1_VMChange {
+    var change = Roost_Compute_V1_VMChange()
+    change.vm = Roost_Compute_V1_VM(outcome.vm, etag: etagText(outcome.etag))
+    change.changed = outcome.changed
+    return change
+}
+
 /// The project that a request means.
 func project(_ text: String) -> String { text.isEmpty ? "default" : text }
 

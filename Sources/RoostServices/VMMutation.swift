@@ -19,6 +19,9 @@ extension Roost_Compute_V1_PauseVMRequest: VMMutation {}
 extension Roost_Compute_V1_ResumeVMRequest: VMMutation {}
 extension Roost_Compute_V1_SuspendVMRequest: VMMutation {}
 extension Roost_Compute_V1_ForkVMRequest: VMMutation {}
+extension Roost_Compute_V1_CreateCheckpointRequest: VMMutation {}
+extension Roost_Compute_V1_RevertVMRequest: VMMutation {}
+extension Roost_Compute_V1_DeleteCheckpointRequest: VMMutation {}
 extension Roost_Compute_V1_DeleteVMRequest: VMMutation {}
 extension Roost_Compute_V1_UndeleteVMRequest: VMMutation {}
 extension Roost_Compute_V1_PurgeVMRequest: VMMutation {}

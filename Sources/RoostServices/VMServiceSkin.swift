@@ -194,6 +194,7 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         let order = ForkOrder(
             names: request.names,
             count: request.hasCount ? Int(request.count) : nil,
+            checkpoint: request.checkpoint,
             etag: try etag(request.etag)
         )
         let copies = try await vms.fork(
@@ -275,26 +276,7 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         return change(outcome)
     }
 
-    private func mutation(
-        _ method: String,
-        _ request: some VMMutation
-    ) throws(Fault) -> RequestContext {
-        try requestContext(
-            method,
-            request,
-            validateOnly: request.validateOnly,
-            answersWhenAccepted: try answersWhenAccepted(request.wait)
-        )
-    }
-
     private func message(_ outcome: VMOutcome) -> Roost_Compute_V1_VM {
         Roost_Compute_V1_VM(outcome.vm, etag: etagText(outcome.etag))
-    }
-
-    private func change(_ outcome: VMOutcome) -> Roost_Compute_V1_VMChange {
-        var change = Roost_Compute_V1_VMChange()
-        change.vm = message(outcome)
-        change.changed = outcome.changed
-        return change
     }
 }

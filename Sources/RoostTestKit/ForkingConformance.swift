@@ -48,7 +48,8 @@ package struct ForkingConformance: Sendable, CustomStringConvertible {
     package var description: String { name }
 
     /// Every check.
-    package static let all: [ForkingConformance] = suspending + copying + refusing + goingOn
+    package static let all: [ForkingConformance] =
+        suspending + copying + refusing + goingOn + goingBack + sharing
 
     private static let suspending: [ForkingConformance] = [
         ForkingConformance("a suspended machine ends and goes on where it stood") { shop in
@@ -150,7 +151,7 @@ package struct ForkingConformance: Sendable, CustomStringConvertible {
     ]
 
     private static let refusing: [ForkingConformance] =
-        SavedMachine.Part.Role.allCases.flatMap { role in
+        [SavedMachine.Part.Role.memory, .devices, .rootDisk].flatMap { role in
             ForkingDamage.allCases.map { damage in
                 ForkingConformance("\(role) that is \(damage) is refused, nothing dropped") {
                     shop in
@@ -268,6 +269,18 @@ package struct ForkingConformance: Sendable, CustomStringConvertible {
 }
 
 extension ForkingConformance {
+    /// Keeps the machine of `launch` as it is; it goes on, or stays stopped.
+    static func keep(
+        _ launch: VMLaunch,
+        _ name: String,
+        _ shop: any ForkingWorkshop,
+        _ memory: SaveOrder.Memory = .onDisk
+    ) async throws -> SavedMachine {
+        let folder = "\(launch.directory)/checkpoints/\(name)"
+        let order = SaveOrder(folder: folder, memory: memory, afterwards: .goesOn)
+        return try await shop.driver.save(launch, order)
+    }
+
     /// A claim that does not hold.
     package struct Broken: Error, CustomStringConvertible {
         package let description: String
@@ -275,7 +288,7 @@ extension ForkingConformance {
         package init(description: String) { self.description = description }
     }
 
-    private static func started(_ shop: any ForkingWorkshop) async throws -> VMLaunch {
+    static func started(_ shop: any ForkingWorkshop) async throws -> VMLaunch {
         let launch = try await shop.newLaunch()
         try await shop.driver.start(launch)
         try await shop.waitUntilSaid(launch, moreThan: 3)
@@ -291,7 +304,7 @@ extension ForkingConformance {
         return try await shop.driver.save(launch, order)
     }
 
-    private static func template(
+    static func template(
         _ launch: VMLaunch,
         _ shop: any ForkingWorkshop
     ) async throws -> SavedMachine {
@@ -300,12 +313,12 @@ extension ForkingConformance {
         return try await shop.driver.save(launch, order)
     }
 
-    private static func expect(_ holds: Bool, _ otherwise: String) throws {
+    static func expect(_ holds: Bool, _ otherwise: String) throws {
         if !holds { throw Broken(description: otherwise) }
     }
 
     /// Nothing said twice, nothing left out: the guest noticed nothing.
-    private static func unbroken(
+    static func unbroken(
         _ said: [Int],
         _ shop: any ForkingWorkshop,
         after before: Int? = nil
@@ -317,7 +330,7 @@ extension ForkingConformance {
     }
 
     @discardableResult
-    private static func refused(
+    static func refused(
         _ reason: Reason,
         _ body: () async throws -> some Any
     ) async throws -> Fault {

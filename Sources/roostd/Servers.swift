@@ -65,6 +65,7 @@ extension World {
             address,
             [
                 "roost.compute.v1.VMService": VMServiceSkin(vms, guests),
+                "roost.compute.v1.CheckpointService": CheckpointServiceSkin(vms),
                 "roost.compute.v1.GuestService": GuestServiceSkin(guests, vms),
                 "roost.image.v1.ImageService": ImageServiceSkin(catalogue, vms),
                 "roost.ops.v1.OperationService": OperationServiceSkin(vms),

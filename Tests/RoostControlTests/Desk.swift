@@ -222,6 +222,8 @@ private struct ClosedGuests: GuestLinks, GuestAccess {
     func shutDown(_ vm: VMID) async throws(Fault) { throw fault }
     func settle(_ vm: VMID) async throws(Fault) { throw fault }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw fault }
+    func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) { throw fault }
+    func readers(of vm: VMID) async -> Int { 0 }
     func stepClock(_ vm: VMID) async {}
     func hold(_ vm: VMID) async throws(Fault) { throw fault }
     func letGo(_ vm: VMID) async throws(Fault) { throw fault }

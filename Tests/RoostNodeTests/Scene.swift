@@ -145,7 +145,7 @@ final class Scene: Sendable {
         case .start, .restart, .resume, .reboot: .running
         case .pause: .paused
         case .suspend: .suspended
-        case .fork, .become, .release: .running
+        case .fork, .become, .release, .checkpoint, .revert, .forget, .branch: .running
         case .stop, .discard, .restore, .purge: .stopped
         case .provision:
             switch seen.vmm {
@@ -168,10 +168,14 @@ final class Scene: Sendable {
 }
 
 private struct NoGuest: GuestLinks {
+    /// Commands that somebody is said to read.
+    var readers = 0
     func awaitReady(_ vm: VMID) async throws(Fault) { throw absent }
     func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
     func settle(_ vm: VMID) async throws(Fault) { throw absent }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
+    func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) { throw absent }
+    func readers(of vm: VMID) async -> Int { readers }
     func stepClock(_ vm: VMID) async {}
     func hold(_ vm: VMID) async throws(Fault) { throw absent }
     func letGo(_ vm: VMID) async throws(Fault) { throw absent }

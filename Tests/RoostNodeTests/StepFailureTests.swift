@@ -14,8 +14,10 @@ struct Trial: Sendable, CustomStringConvertible {
 
     var description: String { "\(action) of disks \(seen.disks), VMM \(seen.vmm)" }
 
-    /// Forks concern several VMs, and have a suite of their own.
-    private static let others: Set<NodeAction.Kind> = [.fork, .become, .release]
+    /// Forks concern several VMs, and checkpoints what was kept before: they have suites of their own.
+    private static let others: Set<NodeAction.Kind> = [
+        .fork, .become, .release, .checkpoint, .revert, .forget, .branch,
+    ]
 
     /// Every action on everything that a node can be left with, unless the plan refuses it.
     static let all: [Trial] = NodeAction.examples.filter { !others.contains($0.kind) }.flatMap {

@@ -30,7 +30,10 @@ private struct Host {
         case .pauseVMM: vmm = .paused
         case .trashDisks: disks = .trashed
         case .purgeDisks: disks = .missing
-        case .growDisk, .awaitGuest, .resetVMM, .renewGuest, .forkVMM, .dropFork: break
+        case .goBack(let order): vmm = order.hasMemory ? .running : .absent
+        case .growDisk, .awaitGuest, .resetVMM, .renewGuest, .forkVMM, .dropFork, .keepCheckpoint,
+            .dropCheckpoint, .lendCheckpoint:
+            break
         }
     }
 }

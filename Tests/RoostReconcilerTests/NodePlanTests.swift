@@ -45,7 +45,11 @@ private func after(_ step: NodeStep, _ seen: VMObservation) -> VMObservation? {
             next = VMObservation(disks: .live, vmm: seen.vmm, copy: .unrenewed)
         }
     case .forkVMM: if seen.vmm != .running { return nil }
-    case .dropFork: break
+    case .dropFork, .dropCheckpoint, .lendCheckpoint: break
+    case .keepCheckpoint: if seen.disks != .live { return nil }
+    case .goBack(let order):
+        if seen.disks != .live || seen.vmm == .saved { return nil }
+        next.vmm = order.hasMemory ? .running : .absent
     case .copyFork:
         if seen.vmm != .absent { return nil }
         next = VMObservation(disks: .live, vmm: .absent, copy: .unrenewed)
@@ -210,6 +214,7 @@ extension NodeAction {
     fileprivate var line: String {
         switch self {
         case .stop(let grace), .restart(let grace): "\(name) within \(grace) s"
+        case .revert(let order): "\(name) to \(order.hasMemory ? "memory" : "disk")"
         default: name
         }
     }

@@ -17,6 +17,17 @@ done
 """
 
 
+# Stands for OpenSSH's, which this image does not have: it is called in the same way.
+KEYGEN = """
+    mkdir -p /etc/ssh /usr/bin
+    cat > /usr/bin/ssh-keygen <<'END'
+#!/bin/sh
+while [ "$1" != -f ]; do shift; done
+cat /proc/sys/kernel/random/uuid > "$2"; cat /proc/sys/kernel/random/uuid > "$2.pub"
+END
+    chmod +x /usr/bin/ssh-keygen; ssh-keygen -q -f /etc/ssh/ssh_host_test_key; sync"""
+
+
 class Reader:
     """A command that is read all through a fork: its lines must be 1, 2, 3, …"""
 
@@ -57,15 +68,7 @@ def identity(place, vm):
 def one(place):
     """One copy by name; the source and the command in it do not notice."""
     place.run_box("box", "-p", "18474:80", memory="192")
-    # Stands for OpenSSH's, which this image does not have: it is called in the same way.
-    place.sh("box", """
-        mkdir -p /etc/ssh /usr/bin
-        cat > /usr/bin/ssh-keygen <<'END'
-#!/bin/sh
-while [ "$1" != -f ]; do shift; done
-cat /proc/sys/kernel/random/uuid > "$2"; cat /proc/sys/kernel/random/uuid > "$2.pub"
-END
-        chmod +x /usr/bin/ssh-keygen; ssh-keygen -q -f /etc/ssh/ssh_host_test_key; sync""")
+    place.sh("box", KEYGEN)
     boot = place.sh("box", "cat /proc/sys/kernel/random/boot_id")
     reader = Reader(place, "box")
     try:

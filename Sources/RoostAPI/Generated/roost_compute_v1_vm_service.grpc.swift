@@ -548,7 +548,8 @@ extension Roost_Compute_V1_VMService {
         /// > Source IDL Documentation:
         /// >
         /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+        /// > checkpoint the VM need not run: the copies go on from there.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Roost_Compute_V1_ForkVMRequest` messages.
@@ -891,7 +892,8 @@ extension Roost_Compute_V1_VMService {
         /// > Source IDL Documentation:
         /// >
         /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+        /// > checkpoint the VM need not run: the copies go on from there.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
@@ -1233,7 +1235,8 @@ extension Roost_Compute_V1_VMService {
         /// > Source IDL Documentation:
         /// >
         /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+        /// > checkpoint the VM need not run: the copies go on from there.
         ///
         /// - Parameters:
         ///   - request: A `Roost_Compute_V1_ForkVMRequest` message.
@@ -2292,7 +2295,8 @@ extension Roost_Compute_V1_VMService {
         /// > Source IDL Documentation:
         /// >
         /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+        /// > checkpoint the VM need not run: the copies go on from there.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
@@ -2874,7 +2878,8 @@ extension Roost_Compute_V1_VMService {
         /// > Source IDL Documentation:
         /// >
         /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-        /// > identity of its own before anything in it goes on. All of them come to be, or none.
+        /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+        /// > checkpoint the VM need not run: the copies go on from there.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
@@ -3426,7 +3431,8 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
     /// > Source IDL Documentation:
     /// >
     /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-    /// > identity of its own before anything in it goes on. All of them come to be, or none.
+    /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+    /// > checkpoint the VM need not run: the copies go on from there.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Roost_Compute_V1_ForkVMRequest` message.
@@ -4004,7 +4010,8 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
     /// > Source IDL Documentation:
     /// >
     /// > Makes copies of a running VM, which go on from where it is, with what runs in it. Each has an
-    /// > identity of its own before anything in it goes on. All of them come to be, or none.
+    /// > identity of its own before anything in it goes on. All of them come to be, or none. With a
+    /// > checkpoint the VM need not run: the copies go on from there.
     ///
     /// - Parameters:
     ///   - message: request message to send.

@@ -564,6 +564,9 @@ package nonisolated struct Roost_Compute_V1_ForkVMRequest: Sendable {
   /// The names of the copies; empty: see count. One of the two, or both with the same number.
   package var names: [String] = []
 
+  /// The checkpoint of the VM to copy, by id or unique id prefix; empty: the VM as it runs now.
+  package var checkpoint: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1536,7 +1539,7 @@ nonisolated extension Roost_Compute_V1_SuspendVMRequest: SwiftProtobuf.Message, 
 
 nonisolated extension Roost_Compute_V1_ForkVMRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ForkVMRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}etag\0\u{3}validate_only\0\u{1}wait\0\u{2}\u{5}count\0\u{1}names\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}etag\0\u{3}validate_only\0\u{1}wait\0\u{2}\u{5}count\0\u{1}names\0\u{1}checkpoint\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1551,6 +1554,7 @@ nonisolated extension Roost_Compute_V1_ForkVMRequest: SwiftProtobuf.Message, Swi
       case 5: try { try decoder.decodeSingularEnumField(value: &self.wait) }()
       case 10: try { try decoder.decodeSingularInt32Field(value: &self._count) }()
       case 11: try { try decoder.decodeRepeatedStringField(value: &self.names) }()
+      case 12: try { try decoder.decodeSingularStringField(value: &self.checkpoint) }()
       default: break
       }
     }
@@ -1582,6 +1586,9 @@ nonisolated extension Roost_Compute_V1_ForkVMRequest: SwiftProtobuf.Message, Swi
     if !self.names.isEmpty {
       try visitor.visitRepeatedStringField(value: self.names, fieldNumber: 11)
     }
+    if !self.checkpoint.isEmpty {
+      try visitor.visitSingularStringField(value: self.checkpoint, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1593,6 +1600,7 @@ nonisolated extension Roost_Compute_V1_ForkVMRequest: SwiftProtobuf.Message, Swi
     if lhs.wait != rhs.wait {return false}
     if lhs._count != rhs._count {return false}
     if lhs.names != rhs.names {return false}
+    if lhs.checkpoint != rhs.checkpoint {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -80,6 +80,7 @@ extension Roost_Compute_V1_VM {
         createOp = vm.createOp.description
         lastOp = vm.lastOp.description
         runningOp = vm.runningOp?.description ?? ""
+        checkpoint = vm.checkpoint?.description ?? ""
     }
 }
 

@@ -9,6 +9,7 @@ struct Daemon: Sendable {
     typealias Transport = HTTP2ClientTransport.Posix
 
     let vms: Roost_Compute_V1_VMService.Client<Transport>
+    let checkpoints: Roost_Compute_V1_CheckpointService.Client<Transport>
     let guests: Roost_Compute_V1_GuestService.Client<Transport>
     let images: Roost_Image_V1_ImageService.Client<Transport>
     let operations: Roost_Ops_V1_OperationService.Client<Transport>
@@ -16,6 +17,7 @@ struct Daemon: Sendable {
 
     init(_ client: GRPCClient<Transport>) {
         vms = .init(wrapping: client)
+        checkpoints = .init(wrapping: client)
         guests = .init(wrapping: client)
         images = .init(wrapping: client)
         operations = .init(wrapping: client)

@@ -14,7 +14,7 @@ extension VMService {
     }
 
     private func carry(_ row: OperationRow, _ live: OperationLedger.Live) async {
-        if row.intent.action.kind == .fork { return await carryFork(row, live) }
+        if row.intent.copies != nil { return await carryFork(row, live) }
         let outcome = await attempt(row, live)
         if parts.failpoints.skips(.settle) { ledger.end(row.id) }
         await settle(row, outcome)
@@ -207,7 +207,8 @@ extension VMService {
         switch outcome {
         case .success(let report):
             row.steps += report.steps
-            let vm = settled(found.row, row.intent, report)
+            var vm = settled(found.row, row.intent, report)
+            try await noteCheckpoints(row, kept: report.kept, &vm, &batch)
             row.finish(.done, fault: nil, result: vm, at: now)
             write(vm, over: found, row.intent, removes: row.intent.removesOnSuccess, &batch)
         case .failure(let fault):

@@ -10,12 +10,20 @@ package struct ForkOrder: Sendable, Hashable {
     package var names: [String]
     /// 1 … 64; `nil`: one for each name, or one.
     package var count: Int?
+    /// The checkpoint of the VM that is copied, by id or unique prefix; empty: the VM as it runs.
+    package var checkpoint: String
     /// Happen only if the VM is still the one that was read.
     package var etag: Revision?
 
-    package init(names: [String] = [], count: Int? = nil, etag: Revision? = nil) {
+    package init(
+        names: [String] = [],
+        count: Int? = nil,
+        checkpoint: String = "",
+        etag: Revision? = nil
+    ) {
         self.names = names
         self.count = count
+        self.checkpoint = checkpoint
         self.etag = etag
     }
 
@@ -44,7 +52,8 @@ package struct ForkOrder: Sendable, Hashable {
 }
 
 extension VMService {
-    /// Makes copies of a running VM, in the order of their names; all of them, or none.
+    /// Makes copies of a running VM, or of a checkpoint, in the order of their names; all of them, or
+    /// none.
     ///
     /// Accepted by one commit: the operation on the VM, and for each copy its row, name, ports and an
     /// operation whose id follows from this one's and the copy. The room is promised before.
@@ -92,6 +101,8 @@ extension VMService {
         var found: Versioned<VM>
         var node: NodeID
         var copies: [VM]
+        /// What is copied; `nil`: the VM as it runs.
+        var checkpoint: CheckpointID?
     }
 
     private func planFork(
@@ -106,13 +117,8 @@ extension VMService {
         if let running = vm.runningOp, running != context.operation {
             try await makeWay(vm, running, preempts: false)
         }
-        guard vm.status.state == .running, let node = vm.status.node else {
-            throw Fault(
-                .wrongState,
-                "cannot fork \(vm.name): it is \(vm.status.state.rawValue)",
-                metadata: ["vm": vm.name, "state": vm.status.state.rawValue]
-            )
-        }
+        let source = try await source(order, of: vm)
+        guard let node = vm.status.node else { throw wrongState("fork", vm) }
         guard !vm.spec.disposable else {
             throw .invalid("id", "\(vm.name) goes when its command ends; run one with --name")
         }
@@ -120,7 +126,7 @@ extension VMService {
         var nextPort = 20_000
         for name in try await names(order, of: vm) {
             let id: VMID = parts.surroundings.identifier()
-            var spec = vm.spec
+            var spec = source?.spec ?? vm.spec
             // A host port has one owner: the copies' guests are reached by ports of their own.
             for index in spec.ports.indices { spec.ports[index].hostPort = 0 }
             spec.ports = try await choosePorts(spec.ports, on: node, from: &nextPort)
@@ -139,7 +145,20 @@ extension VMService {
                 )
             )
         }
-        return ForkPlan(found: found, node: node, copies: copies)
+        return ForkPlan(found: found, node: node, copies: copies, checkpoint: source?.id)
+    }
+
+    /// The checkpoint that is to be copied; `nil` for the VM as it runs.
+    private func source(_ order: ForkOrder, of vm: VM) async throws(Fault) -> Checkpoint? {
+        guard order.checkpoint.isEmpty else {
+            switch vm.status.state {
+            case .running, .paused, .stopped, .suspended, .failed:
+                return try await checkpoint(order.checkpoint, of: vm)
+            default: throw wrongState("fork", vm)
+            }
+        }
+        guard vm.status.state == .running else { throw wrongState("fork", vm) }
+        return nil
     }
 
     /// The names as asked for, or the first ones that are free.
@@ -227,7 +246,8 @@ extension VMService {
             context,
             vm,
             LifecycleIntent(
-                action: .fork(context.operation),
+                action: plan.checkpoint.map { .branch(context.operation, $0) }
+                    ?? .fork(context.operation),
                 formerDesired: vm.desired,
                 failurePrefix: "Failed to fork: ",
                 copies: plan.copies.map(\.id)

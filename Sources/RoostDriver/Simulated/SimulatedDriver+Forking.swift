@@ -18,7 +18,9 @@ extension SimulatedDriver: Forking {
             endSaved(launch.id, order)
             return done
         }
-        guard let machine = host.machine(of: launch.id) else {
+        let found = host.machine(of: launch.id)
+        if order.memory == .absent { return try await saveDisk(launch, order, isUp: found != nil) }
+        guard let machine = found else {
             throw Fault(.wrongState, "VM \(launch.id.short) has no running process")
         }
         host.removeSave(order.folder)
@@ -90,6 +92,63 @@ extension SimulatedDriver: Forking {
             throw fault
         }
         guard host.setPaused(launch.id, false) else { throw gone(launch.id) }
+    }
+
+    private func saveDisk(
+        _ launch: VMLaunch,
+        _ order: SaveOrder,
+        isUp: Bool
+    ) async throws(Fault) -> SavedMachine {
+        guard !isUp else {
+            throw Fault(.wrongState, "VM \(launch.id.short) runs: its disk is not kept alone")
+        }
+        host.removeSave(order.folder)
+        await pause(latency(.save))
+        let parts = host.writeParts(of: launch, order, memory: host.diskCount(of: launch.id))
+        if let fault = failing(.seal) {
+            host.removeSave(order.folder)
+            throw fault
+        }
+        await pause(latency(.seal))
+        let saved = SavedMachine(
+            vm: launch.id,
+            order: order,
+            shape: MachineShape([:]),
+            parts: parts
+        )
+        host.saves.withLock { $0.manifests[order.folder] = saved }
+        await pause(latency(.seal))
+        return saved
+    }
+
+    package func revert(_ launch: VMLaunch, to saved: SavedMachine) async throws(Fault) {
+        try await enter(.start)
+        try host.check(saved)
+        let behaviour = host.behaving(launch)
+        if saved.hasMemory {
+            try saved.shape.check(fits: Self.shape(launch), vm: "\(launch.id)")
+            if let fault = behaviour.startFault { throw fault }
+        }
+        await pause(latency(.seal))
+        if let fault = failing(.seal) { throw fault }
+        host.revert(launch, to: saved, behaviour, by: token)
+        await pause(latency(.resume))
+    }
+
+    package func share(_ saved: SavedMachine, in folder: String) async throws(Fault) {
+        try await enter(.seal)
+        if let done = try host.manifest(folder) {
+            guard done.vm == saved.vm else {
+                throw Fault(
+                    .inUse,
+                    "'\(folder)' holds another saved machine",
+                    metadata: ["path": folder, "users": "\(done.vm)"]
+                )
+            }
+            return
+        }
+        host.share(saved, in: folder)
+        await pause(latency(.seal))
     }
 
     package func discard(savedIn folder: String) async throws(Fault) {

@@ -117,19 +117,71 @@ extension SimulatedHypervisor {
         for folder in folders.sorted() where isLost(folder) { removeSave(folder) }
     }
 
+    /// Makes the VM of `launch` what was saved, in one step: the machine that it has, if it has one, is
+    /// another process then, or none.
+    func revert(
+        _ launch: VMLaunch,
+        to saved: SavedMachine,
+        _ behaviour: MachineBehaviour,
+        by driver: Int
+    ) {
+        let old = machine(of: launch.id)
+        guard let memory = saved.part(.memory) else {
+            if let old { end(old.pid, .killed(signal: 9)) }
+            saves.withLock { saves in
+                saves.counts[launch.id] = saves.files[saved.rootDiskPath]?.content
+            }
+            return
+        }
+        if let old, succeed(old.pid, by: driver, isPaused: false) {
+            if let next = machine(of: launch.id) { remember(next, from: memory.path) }
+            return
+        }
+        let next = spawn(launch, behaviour, by: driver, loaded: saved.order)
+        remember(next, from: memory.path)
+        _ = setRan(launch.id)
+        _ = setPaused(launch.id, false)
+    }
+
+    /// Gives a saved machine a further folder.
+    func share(_ saved: SavedMachine, in folder: String) {
+        folders(folder, true)
+        saves.withLock { saves in
+            var copy = saved
+            copy.order.folder = folder
+            for index in copy.parts.indices {
+                let name = saved.parts[index].path.split(separator: "/").last ?? ""
+                copy.parts[index].path = "\(folder)/\(name)"
+                saves.files["\(folder)/\(name)"] = saves.files[saved.parts[index].path]
+            }
+            saves.manifests[folder] = copy
+        }
+    }
+
     /// Writes the files of a saved machine; no manifest yet.
     func writeParts(of machine: Machine, _ order: SaveOrder) -> [SavedMachine.Part] {
+        let memory = saves.withLock { $0.memories[machine.pid, default: -1] }
+        return writeParts(of: machine.launch, order, memory: memory)
+    }
+
+    /// Likewise of the VM of `launch`, whose memory or disk is at `memory`.
+    func writeParts(
+        of launch: VMLaunch,
+        _ order: SaveOrder,
+        memory: Int
+    ) -> [SavedMachine.Part] {
         folders(order.folder, true)
         return saves.withLock { saves in
-            let memory = saves.memories[machine.pid, default: -1]
-            let size = UInt64(machine.launch.memoryMiB) << 20
+            let size = UInt64(launch.memoryMiB) << 20
             let inPlace = order.afterwards == .endsInPlace
-            let disk = inPlace ? machine.launch.rootDiskPath : "\(order.folder)/root.qcow2"
-            let parts: [(SavedMachine.Part.Role, String, UInt64)] = [
-                (.memory, "\(order.folder)/memory.img", size),
-                (.devices, "\(order.folder)/devices.bin", 4096),
-                (.rootDisk, disk, 4096),
-            ]
+            let disk = inPlace ? launch.rootDiskPath : "\(order.folder)/root.qcow2"
+            var parts: [(SavedMachine.Part.Role, String, UInt64)] = [(.rootDisk, disk, 4096)]
+            if order.memory != .absent {
+                parts += [
+                    (.memory, "\(order.folder)/memory.img", size),
+                    (.devices, "\(order.folder)/devices.bin", 4096),
+                ]
+            }
             return parts.map { role, path, bytes in
                 let file = SimulatedSaves.File(bytes: bytes, content: memory)
                 saves.files[path] = file
@@ -160,8 +212,12 @@ extension SimulatedHypervisor {
 
     func removeSave(_ folder: String) {
         saves.withLock { saves in
-            saves.manifests[folder] = nil
-            saves.unreadable.remove(folder)
+            // Also every folder in it: a VM's checkpoints go together.
+            let within = saves.manifests.keys.filter { $0.hasPrefix(folder + "/") }
+            for folder in [folder] + within.sorted() {
+                saves.manifests[folder] = nil
+                saves.unreadable.remove(folder)
+            }
             for path in saves.files.keys.filter({ $0.hasPrefix(folder + "/") }).sorted() {
                 saves.files[path] = nil
             }

@@ -15,6 +15,13 @@ extension NodeFiles {
         "\(place == .trashed ? trash(id) : live(id))/saved"
     }
 
+    /// The directory in a VM's that has a folder for each of its checkpoints.
+    static var checkpoints: String { "checkpoints" }
+
+    package func checkpointsFolder(_ id: VMID, _ place: DisksPlace) -> String {
+        "\(place == .trashed ? trash(id) : live(id))/\(Self.checkpoints)"
+    }
+
     package func prepareCopy(
         _ id: VMID,
         of template: String,

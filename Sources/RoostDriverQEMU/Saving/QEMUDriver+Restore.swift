@@ -75,7 +75,8 @@ extension QEMUDriver {
         return (objects.elements ?? []).contains { $0["name"]?.text == ranMark }
     }
 
-    private func checkShape(_ launch: VMLaunch, _ saved: SavedMachine) async throws(Fault) {
+    /// Throws ``Reason/shapeDiffers`` unless the machine of `launch` would be of the saved one's shape.
+    func checkShape(_ launch: VMLaunch, _ saved: SavedMachine) async throws(Fault) {
         let emulator = try await checkedEmulator()
         let version = try await probe.version(of: emulator)
         let context = CommandContext(

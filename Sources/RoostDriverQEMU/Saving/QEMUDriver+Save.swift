@@ -19,6 +19,7 @@ extension QEMUDriver: Forking {
             try await endSaved(launch.id, order)
             return done
         }
+        if order.memory == .absent { return try await saveDisk(launch, order) }
         let machine = try await existing(launch.id)
         guard claim(launch.id) else {
             throw Fault(.storeConflict, "VM \(launch.id.short) is being started or saved already")
@@ -54,7 +55,7 @@ extension QEMUDriver: Forking {
     package func verify(_ saved: SavedMachine) async throws(Fault) {
         let seals = seals
         try await onItsOwnThread { () throws(Fault) in
-            for role in SavedMachine.Part.Role.allCases where saved.part(role) == nil {
+            for role in saved.requiredRoles where saved.part(role) == nil {
                 throw Fault(
                     .savedStateDamaged,
                     "the saved machine has no part '\(role.rawValue)'",
@@ -69,6 +70,54 @@ extension QEMUDriver: Forking {
         let memoryDirectory = settings.memoryDirectory
         try await onItsOwnThread { () throws(Fault) in
             try SavedFolder(path: folder).remove(memoryDirectory: memoryDirectory)
+        }
+    }
+
+    /// Keeps the disk of a machine that does not run; its own is an overlay over that afterwards.
+    private func saveDisk(
+        _ launch: VMLaunch,
+        _ order: SaveOrder
+    ) async throws(Fault) -> SavedMachine {
+        guard try await begin(launch.id) else {
+            throw Fault(
+                .wrongState,
+                "VM \(launch.id.short) runs: its disk cannot be kept without its memory",
+                metadata: ["vm": launch.id.description]
+            )
+        }
+        defer { release(launch.id) }
+        let folder = MachineFolder(
+            id: launch.id,
+            path: launch.directory,
+            memoryDirectory: launch.memoryDirectory
+        )
+        let memoryDirectory = settings.memoryDirectory
+        do throws(Fault) {
+            try await onItsOwnThread { () throws(Fault) in
+                try SavedFolder(path: order.folder).remove(memoryDirectory: memoryDirectory)
+                try makeDirectory(order.folder)
+            }
+            let layer = try await makeLayer(folder)
+            try await onItsOwnThread { () throws(Fault) in
+                let next = "\(folder.path)/\(MachineFolder.nextDisk)"
+                try syncFile(next)
+                // From here on nothing writes to the layer, whether or not the save comes to its end.
+                try move(next, "\(folder.path)/root.qcow2")
+                try DurableFile.syncDirectory(folder.path)
+            }
+            return try await seal(
+                launch.id,
+                order,
+                MachineShape([:]),
+                memory: nil,
+                disk: layer,
+                pages: nil
+            )
+        } catch {
+            await clearHandOver(folder)
+            // What was wrong matters more than what cannot be removed, which the next save removes.
+            try? await discard(savedIn: order.folder)
+            throw error
         }
     }
 
@@ -99,7 +148,7 @@ extension QEMUDriver: Forking {
                 .writeDevices(to: folder.devicesPath, withPages: order.memory == .onHost)
             let disk = "\(machine.folder.path)/root.qcow2"
             return try await seal(
-                machine,
+                machine.id,
                 order,
                 shape,
                 memory: machine.memorySource,
@@ -151,50 +200,29 @@ extension QEMUDriver: Forking {
         }
     }
 
-    /// Brings memory and disk into the folder, digests everything and writes the manifest.
+    /// Brings memory, if there is any, and disk into the folder, digests everything and writes the
+    /// manifest.
     func seal(
-        _ machine: Machine,
+        _ id: VMID,
         _ order: SaveOrder,
         _ shape: MachineShape,
-        memory source: String,
+        memory source: String?,
         disk: String,
         pages: PrivatePages?
     ) async throws(Fault) -> SavedMachine {
-        let (seals, directory, id) = (seals, settings.memoryDirectory, machine.id)
+        let (seals, directory) = (seals, settings.memoryDirectory)
         return try await onItsOwnThread { () throws(Fault) in
             let folder = SavedFolder(path: order.folder)
-            var memory = folder.diskMemoryPath
-            switch order.memory {
-            case .onHost:
-                memory = try linkHostMemory(source, folder, directory)
-            case .onDisk:
-                let copy = try PageFile.copy(source, to: memory)
-                try pages?.eachPage { offset, page throws(Fault) in
-                    try PageFile.write(page, to: copy, at: offset, memory)
-                }
-                guard fsync(copy.number) == 0 else { throw systemFault("sync", memory, errno) }
+            var parts: [SavedMachine.Part] = []
+            if let source {
+                parts.append(try folder.keepMemory(source, order, pages, in: directory, seals))
+                try syncFile(folder.devicesPath)
+                var devices = try seals.part(.devices, folder.devicesPath)
+                devices.taken = try PageFile.allocated(folder.devicesPath)
+                parts.append(devices)
             }
-            var rootDisk = disk
-            if order.afterwards != .endsInPlace {
-                try linkAnew(disk, folder.diskPath)
-                // The disk names the layers below it relatively, so they lie beside it here too.
-                let from = DurableFile.directory(of: disk)
-                for name in names(in: from) where isLayer(name) {
-                    try linkAnew("\(from)/\(name)", "\(order.folder)/\(name)")
-                }
-                rootDisk = folder.diskPath
-            }
-            for path in [folder.devicesPath, rootDisk] { try syncFile(path) }
-            let saved = SavedMachine(
-                vm: id,
-                order: order,
-                shape: shape,
-                parts: [
-                    try seals.part(.memory, memory),
-                    try seals.part(.devices, folder.devicesPath),
-                    try seals.part(.rootDisk, rootDisk),
-                ]
-            )
+            parts += try folder.keepDisk(disk, order, seals)
+            let saved = SavedMachine(vm: id, order: order, shape: shape, parts: parts)
             try folder.finish(saved)
             return saved
         }
@@ -250,22 +278,5 @@ private func admit(_ folder: MachineFolder, _ order: SaveOrder) throws(Fault) {
             "saving takes up to \(needed >> 20) MiB, '\(folder.path)' has \(free >> 20) MiB left",
             metadata: ["path": folder.path]
         )
-    }
-}
-
-/// Gives memory that stays on the host a name of the saved machine's own; in the folder, when the
-/// memory lies on a disk already. Blocks.
-private func linkHostMemory(
-    _ source: String,
-    _ folder: SavedFolder,
-    _ directory: String
-) throws(Fault) -> String {
-    let memory = try folder.chooseHostMemory(in: directory)
-    do throws(Fault) {
-        try linkAnew(source, memory)
-        return memory
-    } catch  where error.metadata["errno"] == "\(EXDEV)" {
-        try linkAnew(source, folder.diskMemoryPath)
-        return folder.diskMemoryPath
     }
 }

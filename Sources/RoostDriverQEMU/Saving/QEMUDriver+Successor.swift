@@ -21,9 +21,20 @@ extension QEMUDriver {
         let wasRunning = machine.phase == .running
         let shape = try await shape(of: machine)
         let layer = try await makeLayer(machine.folder)
+        let devices = SavedFolder(path: order.folder).devicesPath
         let next: Machine
         do throws(Fault) {
-            next = try await spawnSuccessor(of: machine, launch, order, wasRunning, shape)
+            next = try await spawnSuccessor(
+                of: machine,
+                launch,
+                wasRunning,
+                shape,
+                Succession(
+                    names: HandOver(back: nil),
+                    memory: try await freeze(machine, devices),
+                    devices: devices
+                )
+            )
         } catch {
             await clearHandOver(machine.folder)
             throw error
@@ -32,7 +43,7 @@ extension QEMUDriver {
             _ = try await next.control(within: .seconds(20))
             try await stand(machine, stop: wasRunning)
             _ = try await Capture(machine: machine)
-                .writeDevices(to: SavedFolder(path: order.folder).devicesPath, withPages: true)
+                .writeDevices(to: devices, withPages: true)
             try await load(next)
         } catch {
             // Its end cleans nothing: it owns nothing yet.
@@ -41,9 +52,16 @@ extension QEMUDriver {
             await goOn(machine, if: wasRunning)
             throw error
         }
-        try await handOver(from: machine, to: next, launch, order, runs: wasRunning)
+        try await handOver(
+            from: machine,
+            to: next,
+            launch,
+            HandOver(back: nil),
+            devices: devices,
+            runs: wasRunning
+        )
         return try await seal(
-            next,
+            next.id,
             order,
             shape,
             memory: next.memorySource,
@@ -52,22 +70,34 @@ extension QEMUDriver {
         )
     }
 
-    /// From here on there is no way back: the source dies, the successor is the machine.
-    private func handOver(
+    /// Gives the memory that a successor maps its name, and makes the devices' file that is filled
+    /// later; returns the memory's path.
+    private func freeze(_ machine: Machine, _ devices: String) async throws(Fault) -> String {
+        try await onItsOwnThread { () throws(Fault) in
+            let folder = machine.folder
+            if !machine.isPrivate { try linkAnew(folder.memoryPath, folder.basePath) }
+            PageFile.touch(devices)
+            return folder.presentBase ?? folder.basePath
+        }
+    }
+
+    /// From here on there is no way back: the source dies, the successor is the machine. `devices` is
+    /// the file that it was loaded from, when it has no name of the VM's own yet.
+    func handOver(
         from machine: Machine,
         to next: Machine,
         _ launch: VMLaunch,
-        _ order: SaveOrder,
+        _ names: HandOver,
+        devices: String? = nil,
         runs: Bool
     ) async throws(Fault) {
         machine.giveUpFolder()
         register(next)
         // On a throw it is not dead after 5 s: then nothing may run in its place.
         try await machine.kill()
-        let devices = SavedFolder(path: order.folder).devicesPath
         try await onItsOwnThread { () throws(Fault) in
-            try next.takeOverFolder()
-            try linkAnew(devices, next.folder.devicesBasePath)
+            try next.takeOverFolder(names)
+            if let devices { try linkAnew(devices, next.folder.devicesBasePath) }
         }
         let problem = await publish(forwards(launch), of: next)
         if runs { try await run(next) } else { try await mark(next) }
@@ -95,13 +125,13 @@ extension QEMUDriver {
 
     /// Gives the disk as it is a further name, for the successor's overlay to stand on, and makes that
     /// overlay. Returns the name.
-    private func makeLayer(_ folder: MachineFolder) async throws(Fault) -> String {
+    func makeLayer(_ folder: MachineFolder) async throws(Fault) -> String {
         await clearHandOver(folder)
         let disk = "\(folder.path)/root.qcow2"
         let (layer, size) = try await onItsOwnThread { () throws(Fault) in
-            let size = try diskSize(disk)
-            let number = (1...).first { access("\(folder.path)/root.\($0).qcow2", F_OK) != 0 } ?? 1
-            let layer = "\(folder.path)/root.\(number).qcow2"
+            let size = try DiskHeader(disk).size
+            try Layers.admitOneMore(under: disk)
+            let layer = "\(folder.path)/root.\(Layers.freeNumber(in: folder.path)).qcow2"
             try linkAnew(disk, layer)
             return (layer, size)
         }
@@ -115,12 +145,13 @@ extension QEMUDriver {
         return layer
     }
 
-    private func spawnSuccessor(
+    /// Starts the process that is to go on for `machine`; it waits.
+    func spawnSuccessor(
         of machine: Machine,
         _ launch: VMLaunch,
-        _ order: SaveOrder,
         _ wasRunning: Bool,
-        _ shape: MachineShape
+        _ shape: MachineShape,
+        _ succession: Succession
     ) async throws(Fault) -> Machine {
         let emulator = try await checkedEmulator()
         let version = try await probe.version(of: emulator)
@@ -129,10 +160,9 @@ extension QEMUDriver {
         let next = try await onItsOwnThread { () throws(Fault) in
             let folder = machine.folder
             try MachineFolder.admitPrivate(mebibytes: launch.memoryMiB)
-            if !machine.isPrivate { try linkAnew(folder.memoryPath, folder.basePath) }
             let context = CommandContext(
                 accelerator: accelerator,
-                memoryPath: folder.presentBase ?? folder.basePath,
+                memoryPath: succession.memory,
                 isPrivate: true,
                 isIncoming: true
             )
@@ -140,9 +170,7 @@ extension QEMUDriver {
             var launch = launch
             // The source has them until its end.
             launch.ports = []
-            launch.rootDiskPath = "\(folder.path)/\(MachineFolder.nextDisk)"
-            let devices = SavedFolder(path: order.folder).devicesPath
-            PageFile.touch(devices)
+            launch.rootDiskPath = "\(folder.path)/\(succession.names.disk)"
             let messages = try folder.openMessages(generation: launch.generation)
             let plan = Self.processPlan(
                 launch,
@@ -152,13 +180,13 @@ extension QEMUDriver {
                     nil, messages, messages,
                     try UnixSocket.listen(in: folder.path, name: MachineFolder.nextControlSocket),
                     try UnixSocket.listen(in: folder.path, name: MachineFolder.nextAgentSocket),
-                    try Self.openDevices(devices),
+                    try Self.openDevices(succession.devices),
                 ],
                 environment: [
                     "\(ProcessMark.successor)\(machine.pid)",
                     "\(ProcessMark.successorRuns)\(wasRunning ? 1 : 0)",
                     "\(ProcessMark.forwards)\(forwards.joined(separator: ","))",
-                ]
+                ] + (succession.names.back.map { ["\(ProcessMark.back)\($0)"] } ?? [])
             )
             let now = try readShape(
                 Array(plan.arguments.dropFirst()),
@@ -172,59 +200,71 @@ extension QEMUDriver {
         return next
     }
 
-    /// Removes what an unfinished hand-over left in a VM's directory.
+    /// Removes what an unfinished hand-over left in a VM's directory, and layers that its disk does
+    /// not stand on.
     func clearHandOver(_ folder: MachineFolder) async {
-        _ = try? await onItsOwnThread { () throws(Fault) in
-            folder.cleanScratch()
-            for name in names(in: folder.path) where isUnfinishedLayer(name, in: folder.path) {
-                unlink("\(folder.path)/\(name)")
+        do throws(Fault) {
+            try await onItsOwnThread { () throws(Fault) in
+                folder.cleanScratch()
+                unlink("\(folder.path)/\(MachineFolder.backDisk)")
+                try Layers.removeStrays(in: folder.path)
             }
+        } catch {
+            folder.note("could not clear away layers: \(error.message)")
         }
     }
 }
 
 extension Machine {
     /// Makes the VM's files this successor's: sockets, disk, memory, handles. Blocks.
-    func takeOverFolder() throws(Fault) {
-        try takeOver(folder)
+    func takeOverFolder(_ names: HandOver) throws(Fault) {
+        try takeOver(folder, names)
         ownFolder()
         writeHandles()
     }
 }
 
+/// What a successor is started from; paths are absolute.
+struct Succession: Sendable {
+    var names: HandOver
+    /// The frozen memory that it maps.
+    var memory: String
+    /// The devices' file that it holds open.
+    var devices: String
+}
+
+/// The names in a VM's directory that a successor's files have until it takes over.
+struct HandOver: Sendable, Hashable {
+    /// Where the successor is an earlier machine that the VM goes back to: a text of this attempt
+    /// alone, since what a crash left of another must never be taken for this one's.
+    let back: String?
+
+    var disk: String { back.map { "\(Self.prefix)\($0).qcow2" } ?? MachineFolder.nextDisk }
+    /// Further names of the memory and the devices that it was started from.
+    var memory: String? { back.map { "\(Self.prefix)\($0).memory" } }
+    var devices: String? { back.map { "\(Self.prefix)\($0).devices" } }
+
+    static let prefix = "back-"
+}
+
 /// Gives a successor's files their usual names. May be repeated; blocks.
-func takeOver(_ folder: MachineFolder) throws(Fault) {
+func takeOver(_ folder: MachineFolder, _ names: HandOver) throws(Fault) {
+    let path = folder.path
+    if let memory = names.memory, access("\(path)/\(memory)", F_OK) == 0 {
+        // The former machine's: this one's is beside the disk.
+        unlink(folder.basePath)
+        try move("\(path)/\(memory)", folder.diskBasePath)
+    }
+    if let devices = names.devices, access("\(path)/\(devices)", F_OK) == 0 {
+        try move("\(path)/\(devices)", folder.devicesBasePath)
+    }
     for (from, to) in [
         (MachineFolder.nextControlSocket, MachineFolder.controlSocket),
         (MachineFolder.nextAgentSocket, MachineFolder.agentSocket),
-        (MachineFolder.nextDisk, "root.qcow2"),
-    ] where access("\(folder.path)/\(from)", F_OK) == 0 {
-        try move("\(folder.path)/\(from)", "\(folder.path)/\(to)")
+        (names.disk, "root.qcow2"),
+    ] where access("\(path)/\(from)", F_OK) == 0 {
+        try move("\(path)/\(from)", "\(path)/\(to)")
     }
     try DurableFile.syncDirectory(folder.path)
     unlink(folder.memoryPath)
-}
-
-/// Whether `name` is that of a disk's frozen layer, `root.N.qcow2`.
-func isLayer(_ name: String) -> Bool {
-    let parts = name.split(separator: ".")
-    return parts.count == 3 && parts[0] == "root" && parts[2] == "qcow2" && Int(parts[1]) != nil
-}
-
-/// Whether `name` is a layer that is still the disk itself: nothing stands on it.
-private func isUnfinishedLayer(_ name: String, in folder: String) -> Bool {
-    isLayer(name) && isSameFile("\(folder)/\(name)", "\(folder)/root.qcow2")
-}
-
-/// The virtual size of a qcow2 disk in bytes: 8 bytes, most significant first, at 24. Blocks.
-private func diskSize(_ path: String) throws(Fault) -> UInt64 {
-    let number = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-    guard number >= 0 else { throw systemFault("open", path, errno) }
-    let file = Descriptor(number)
-    var bytes = [UInt8](repeating: 0, count: 32)
-    let count = bytes.withUnsafeMutableBytes { pread(file.number, $0.baseAddress, 32, 0) }
-    guard count == 32, bytes[..<4].elementsEqual([0x51, 0x46, 0x49, 0xfb]) else {
-        throw Fault(.stateUnreadable, "'\(path)' is no qcow2 disk", metadata: ["path": path])
-    }
-    return bytes[24..<32].reduce(0) { $0 << 8 | UInt64($1) }
 }

@@ -89,6 +89,7 @@ extension SavedMachine.Part.Role {
         case .memory: "memory"
         case .devices: "device state"
         case .rootDisk: "root disk"
+        case .diskLayer: "disk layer"
         }
     }
 }

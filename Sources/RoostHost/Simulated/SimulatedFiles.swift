@@ -200,6 +200,10 @@ package struct SimulatedFiles: VMFiles {
 
     package func forkFolder(_ fork: OperationID) -> String { "/simulated/forks/\(fork)" }
 
+    package func checkpointsFolder(_ id: VMID, _ place: DisksPlace) -> String {
+        "/simulated/vms/\(id)/checkpoints"
+    }
+
     package func isUnrenewed(_ id: VMID) async throws(Fault) -> Bool {
         let content = disk.content
         return (content.live[id] ?? content.trashed[id])?.isUnrenewed ?? false

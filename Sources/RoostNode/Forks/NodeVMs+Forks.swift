@@ -12,12 +12,19 @@ extension NodeVMs {
     /// The guest is frozen around it, so that a copy wakes up frozen and nothing in it goes on before
     /// it was renewed. After a throw the VM goes on as before.
     func forkVMM(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
-        let driver = try forking()
-        let order = SaveOrder(
-            folder: parts.files.forkFolder(name),
-            memory: .onHost,
-            afterwards: .goesOn
+        try await saveGoingOn(
+            vm,
+            SaveOrder(
+                folder: parts.files.forkFolder(name),
+                memory: .onHost,
+                afterwards: .goesOn
+            )
         )
+    }
+
+    /// Saves a VM that goes on, with its guest frozen around it; after a throw it goes on as before.
+    func saveGoingOn(_ vm: VMAssignment, _ order: SaveOrder) async throws(Fault) {
+        let driver = try forking()
         guard parts.driver.capabilities.contains(.guestAgent) else {
             _ = try await driver.save(try await launch(vm), order)
             return
@@ -40,10 +47,21 @@ extension NodeVMs {
         try await parts.files.prepareFork(vm.id, from: fork.order.folder, spec: vm.spec)
     }
 
-    func startFork(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
+    func startFork(
+        _ vm: VMAssignment,
+        _ name: OperationID,
+        preemption: Signal
+    ) async throws(Fault) {
         let fork = try await fork(name, for: vm)
-        try await forking().start(try await launch(vm), from: fork)
-        follow(vm.id)
+        if fork.hasMemory {
+            try await forking().start(try await launch(vm), from: fork)
+            follow(vm.id)
+        } else {
+            // A checkpoint of a VM that did not run: there is nothing to go on from.
+            try await parts.files.growRootDisk(vm.id, toGiB: vm.spec.rootDiskGiB)
+            try await startVMM(vm)
+            try await awaitGuest(vm, preemption: preemption)
+        }
     }
 
     /// Removes the fork's folder. Its copies have links of their own to every byte that they need.
@@ -52,14 +70,14 @@ extension NodeVMs {
         try await driver.discard(savedIn: parts.files.forkFolder(name))
     }
 
-    /// Lets a guest go on that could not be forked. What is wrong with the fork matters more than
-    /// what is wrong with this, which the log has.
-    private func letGo(_ vm: VMAssignment) async {
+    /// Lets a guest go on that could not be saved or brought back. What is wrong with that matters
+    /// more than what is wrong with this, which the log has.
+    func letGo(_ vm: VMAssignment) async {
         do throws(Fault) {
             try await parts.guests.letGo(vm.id)
         } catch {
             parts.log.error(
-                "a guest that could not be forked may stand still",
+                "a guest may stand still",
                 metadata: ["vm": "\(vm.id)", "fault": "\(error)"]
             )
         }

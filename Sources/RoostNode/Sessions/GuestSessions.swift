@@ -66,6 +66,15 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         try await connection.renewIdentity(request)
     }
 
+    package func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) {
+        let connection = try await answering(vm)
+        var request = RenewRequest(entropy: entropy)
+        request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
+        try await connection.renewIdentity(request)
+    }
+
+    package func readers(of vm: VMID) async -> Int { attached.withLock { $0[vm]?.count ?? 0 } }
+
     private func bytes(_ count: Int) -> [UInt8] {
         (0..<count / 8).flatMap { _ in withUnsafeBytes(of: surroundings.entropy.next(), Array.init)
         }

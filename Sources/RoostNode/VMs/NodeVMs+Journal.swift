@@ -156,8 +156,11 @@ extension NodeVMs {
         )
         if let wished { kept?.desired = wished }
         let isGone = delta.action == .purge && fault == nil
-        let report =
+        var report =
             isGone ? VMReport(id: id, state: .deleted, reason: "purged") : report(kept, seen)
+        if case .checkpoint(let checkpoint) = delta.action, fault == nil {
+            report.kept = try await self.kept(checkpoint, of: delta.vm)
+        }
         let result = ResultRow(
             operation: delta.operation,
             vm: id,

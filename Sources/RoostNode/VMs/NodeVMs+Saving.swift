@@ -63,6 +63,7 @@ extension NodeVMs {
         if let driver = parts.driver as? any Forking, !parts.failpoints.skips(.purgedMemory) {
             let place = try await parts.files.place(id)
             try await driver.discard(savedIn: parts.files.savedFolder(id, place))
+            try await driver.discard(savedIn: parts.files.checkpointsFolder(id, place))
         }
         try await parts.files.purge(id)
     }
@@ -124,7 +125,7 @@ extension NodeVMs {
         return found
     }
 
-    private func randomBytes(_ count: Int) -> [UInt8] {
+    func randomBytes(_ count: Int) -> [UInt8] {
         (0..<count / 8).flatMap { _ in
             withUnsafeBytes(of: parts.surroundings.entropy.next()) { Array($0) }
         }

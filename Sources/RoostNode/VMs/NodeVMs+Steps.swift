@@ -33,8 +33,12 @@ extension NodeVMs {
         case .renewGuest: try await renewGuest(vm)
         case .forkVMM(let name): try await forkVMM(vm, name)
         case .copyFork(let name): try await copyFork(vm, name)
-        case .startFork(let name): try await startFork(vm, name)
+        case .startFork(let name): try await startFork(vm, name, preemption: preemption)
         case .dropFork(let name): try await dropFork(name)
+        case .keepCheckpoint(let id): try await keepCheckpoint(vm, id)
+        case .dropCheckpoint(let id): try await dropCheckpoint(vm, id)
+        case .lendCheckpoint(let name, let id): try await lendCheckpoint(vm, name, id)
+        case .goBack(let order): try await goBack(vm, order)
         case .resetVMM:
             await parts.guests.drop(vm.id)
             try await parts.driver.reset(vm.id)
@@ -53,7 +57,7 @@ extension NodeVMs {
             ? first : Fault(.hostNotReady, missing.map(\.message).joined(separator: "; "))
     }
 
-    private func startVMM(_ vm: VMAssignment) async throws(Fault) {
+    func startVMM(_ vm: VMAssignment) async throws(Fault) {
         try await parts.driver.start(try await launch(vm))
         follow(vm.id)
     }
@@ -68,7 +72,7 @@ extension NodeVMs {
         return VMLaunch(vm.id, name: vm.name, spec: vm.spec, generation: vm.generation, paths)
     }
 
-    private func awaitGuest(_ vm: VMAssignment, preemption: Signal) async throws(Fault) {
+    func awaitGuest(_ vm: VMAssignment, preemption: Signal) async throws(Fault) {
         guard parts.driver.capabilities.contains(.guestAgent) else { return }
         let parts = parts
         do throws(Fault) {

@@ -18,6 +18,11 @@ package protocol GuestLinks: Sendable {
     func settle(_ vm: VMID) async throws(Fault)
     /// Makes a copy of a machine a machine of its own, and lets it go on.
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault)
+    /// Gives a guest that was brought back to an earlier moment fresh random numbers and the time, and
+    /// lets it go on. It stays the machine that it was.
+    func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault)
+    /// How many commands in the guest somebody reads now.
+    func readers(of vm: VMID) async -> Int
     /// Sets the guest's clock by the host's, if it is connected to; else its next connection does.
     func stepClock(_ vm: VMID) async
     /// Makes everything in the guest but its agent stand still, and lets go of the connection once
@@ -503,7 +508,8 @@ extension NodeAction {
         case .stop: .stopping
         case .reboot, .resume: .running
         case .pause: .paused
-        case .suspend, .fork, .release: .running
+        case .suspend, .fork, .release, .checkpoint, .forget, .branch: .running
+        case .revert(let order): order.hasMemory ? .running : .stopping
         case .become: .starting
         case .discard, .purge: .deleting
         case .restore: .deleted
@@ -513,9 +519,9 @@ extension NodeAction {
     /// Whether it needs a driver that keeps memory.
     var keepsMemory: Bool {
         switch self {
-        case .suspend, .fork, .become: true
-        case .provision, .start, .stop, .restart, .reboot, .pause, .resume, .release, .discard,
-            .restore, .purge:
+        case .suspend, .fork, .become, .checkpoint, .revert, .branch: true
+        case .provision, .start, .stop, .restart, .reboot, .pause, .resume, .release, .forget,
+            .discard, .restore, .purge:
             false
         }
     }

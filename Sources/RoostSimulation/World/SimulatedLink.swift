@@ -102,6 +102,8 @@ struct NoGuests: GuestLinks, GuestAccess {
     func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
     func settle(_ vm: VMID) async throws(Fault) { throw absent }
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
+    func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) { throw absent }
+    func readers(of vm: VMID) async -> Int { 0 }
     func stepClock(_ vm: VMID) async {}
     func hold(_ vm: VMID) async throws(Fault) { throw absent }
     func letGo(_ vm: VMID) async throws(Fault) { throw absent }

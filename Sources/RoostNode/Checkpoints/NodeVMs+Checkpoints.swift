@@ -1,0 +1,138 @@
+import Logging
+import RoostDriver
+import RoostHost
+import RoostLink
+import RoostModel
+import RoostOperations
+
+/// The steps that keep a moment of a VM, or bring one back; README.md has the picture.
+extension NodeVMs {
+    /// Keeps the VM as the checkpoint `id`: memory and disk of one that runs, else the disk alone.
+    ///
+    /// The guest is frozen around it, so that whatever begins from it begins frozen. After a throw the
+    /// VM goes on as before.
+    func keepCheckpoint(_ vm: VMAssignment, _ id: CheckpointID) async throws(Fault) {
+        let driver = try forking()
+        let folder = checkpointFolder(id, of: vm.id, .live)
+        if try await driver.inspect(vm.id) != nil {
+            return try await saveGoingOn(
+                vm,
+                SaveOrder(folder: folder, memory: .onDisk, afterwards: .goesOn)
+            )
+        }
+        // One that ran may have died after it was kept.
+        if try await driver.savedMachine(in: folder) != nil { return }
+        let order = SaveOrder(folder: folder, memory: .absent, afterwards: .goesOn)
+        _ = try await driver.save(try await launch(vm), order)
+    }
+
+    /// Removes a checkpoint. Others, and the VM, have links of their own to all that they need.
+    func dropCheckpoint(_ vm: VMAssignment, _ id: CheckpointID) async throws(Fault) {
+        let place = try await parts.files.place(vm.id)
+        try await forking().discard(savedIn: checkpointFolder(id, of: vm.id, place))
+    }
+
+    /// Makes a checkpoint the fork `name`, which copies begin from as from any other.
+    func lendCheckpoint(
+        _ vm: VMAssignment,
+        _ name: OperationID,
+        _ id: CheckpointID
+    ) async throws(Fault) {
+        let saved = try await checkpoint(id, of: vm)
+        try await forking().share(saved, in: parts.files.forkFolder(name))
+    }
+
+    /// Brings the VM back to a checkpoint. After a throw it goes on as before, unless it is the guest
+    /// that does not answer any more: that one is back already.
+    func goBack(_ vm: VMAssignment, _ order: RevertOrder) async throws(Fault) {
+        let driver = try forking()
+        let before = try await driver.inspect(vm.id)?.phase
+        do throws(Fault) {
+            let saved = try await checkpoint(order.checkpoint, of: vm)
+            try await unlessRead(vm, order)
+            try await driver.verify(saved)
+            await parts.guests.drop(vm.id)
+            try await driver.revert(try await launch(vm), to: saved)
+        } catch {
+            // It may be frozen since an attempt that a crash cut off.
+            if before == .running { await letGo(vm) }
+            guard error.reason == .savedStateDamaged else { throw error }
+            throw Fault(
+                .checkpointDamaged,
+                error.message,
+                metadata: error.metadata.merging(["vm": vm.name]) { _, new in new },
+                cause: error.cause
+            )
+        }
+        guard order.hasMemory else { return }
+        if before == nil { follow(vm.id) }
+        try await freshen(vm)
+    }
+
+    /// What the checkpoint `id` is, for whoever keeps the list.
+    func kept(_ id: CheckpointID, of vm: VMAssignment) async throws(Fault) -> KeptMoment {
+        let saved = try await checkpoint(id, of: vm)
+        let taken = { (role: SavedMachine.Part.Role) in saved.part(role)?.taken ?? 0 }
+        return KeptMoment(
+            hasMemory: saved.hasMemory,
+            memory: ByteCount(bytes: taken(.memory) + taken(.devices)),
+            disk: ByteCount(bytes: taken(.rootDisk)),
+            files: saved.parts.map { part in
+                KeptMoment.File(
+                    role: part.role.rawValue,
+                    length: ByteCount(bytes: part.bytes),
+                    digest: part.digest
+                )
+            }
+        )
+    }
+
+    /// Throws ``Reason/needsForce`` while somebody reads a command in the VM, unless he is to be cut
+    /// off.
+    private func unlessRead(_ vm: VMAssignment, _ order: RevertOrder) async throws(Fault) {
+        guard !order.force else { return }
+        let count = await parts.guests.readers(of: vm.id)
+        guard count > 0 else { return }
+        throw Fault(
+            .needsForce,
+            "\(count) command\(count == 1 ? "" : "s") in \(vm.name) would be cut off",
+            metadata: ["vm": vm.name]
+        )
+    }
+
+    /// The guest believes that no time has passed, and would draw the random numbers that it drew.
+    private func freshen(_ vm: VMAssignment) async throws(Fault) {
+        guard parts.driver.capabilities.contains(.guestAgent) else { return }
+        let (parts, entropy) = (parts, randomBytes(64))
+        try await within(
+            Self.renewalDeadline,
+            on: parts.surroundings.clock,
+            onTimeout: Fault(
+                .guestUnreachable,
+                "\(vm.name) is back, and its agent did not answer in time",
+                metadata: ["vm": vm.name]
+            )
+        ) { () async throws(Fault) in
+            try await parts.guests.freshen(vm.id, entropy: entropy)
+        }
+    }
+
+    private func checkpoint(
+        _ id: CheckpointID,
+        of vm: VMAssignment
+    ) async throws(Fault) -> SavedMachine {
+        let folder = checkpointFolder(id, of: vm.id, .live)
+        if let found = try await forking().savedMachine(in: folder) { return found }
+        throw Fault(
+            .savedStateDamaged,
+            "the checkpoint \(id.short) of \(vm.name) has no manifest",
+            metadata: ["path": folder, "vm": vm.name, "part": "manifest"]
+        )
+    }
+
+    private func checkpointFolder(
+        _ id: CheckpointID,
+        of vm: VMID,
+        _ place: DisksPlace
+    ) -> String { "\(parts.files.checkpointsFolder(vm, place))/\(id)" }
+}
