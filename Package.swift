@@ -150,8 +150,9 @@ let package = Package(
         library(
             "RoostServices",
             [
-                "RoostModel", "RoostAPI", "RoostControl", "RoostNode", "RoostLink", "RoostHost",
-                "RoostOperations", "RoostStore", grpc, protobuf, log, crypto,
+                "RoostModel", "RoostScheduler", "RoostAPI", "RoostControl", "RoostNode",
+                "RoostLink", "RoostHost", "RoostOperations", "RoostStore", grpc, protobuf, log,
+                crypto,
             ]
         ),
         library(
@@ -304,8 +305,8 @@ let package = Package(
         tests(
             "RoostControlTests",
             [
-                "RoostControl", "RoostNode", "RoostModel", "RoostOperations", "RoostStore",
-                "RoostDriver", "RoostHost", "RoostLink", log,
+                "RoostControl", "RoostNode", "RoostModel", "RoostScheduler", "RoostOperations",
+                "RoostStore", "RoostDriver", "RoostHost", "RoostLink", log,
             ]
         ),
         tests(
