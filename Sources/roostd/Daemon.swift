@@ -43,7 +43,8 @@ struct Daemon {
         try refuseReachable(driverName, tcp)
         let lock = try prepareStateDirectory()
         defer { lock?.release() }
-        let stores = try await Stores(settings.stateDirectory)
+        let nodeCount = try settings.nodeCount(driverName)
+        let stores = try await Stores(settings.stateDirectory, nodes: nodeCount)
         let host = try await Host(settings, driverName)
         // Goes only when it is empty: then no guest is left that uses it.
         defer { if driverName == "qemu" { rmdir(host.memoryDirectory) } }

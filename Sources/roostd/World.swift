@@ -17,25 +17,29 @@ import RoostServices
 import RoostStore
 import RoostStoreSQL
 
-/// The two stores: control's and the node's. Neither side reads the other's.
+/// The stores: control's, and one for each node. No side reads another's.
 struct Stores {
     let control: any Store
-    let node: any Store
+    let nodes: [any Store]
     private let files: [SQLiteStore]
 
-    /// Opens both in `directory`; in memory when there is none.
-    init(_ directory: String?) async throws(Fault) {
+    /// Opens all of them in `directory`; in memory when there is none.
+    init(_ directory: String?, nodes count: Int) async throws(Fault) {
         guard let directory else {
             control = MemoryStore()
-            node = MemoryStore()
+            nodes = (0..<count).map { _ in MemoryStore() }
             files = []
             return
         }
         let control = try await SQLiteStore.open(path: "\(directory)/roost.db")
-        let node = try await SQLiteStore.open(path: "\(directory)/node.db")
+        var files = [control]
+        for index in 0..<count {
+            let name = "node\(numbered(index)).db"
+            files.append(try await SQLiteStore.open(path: "\(directory)/\(name)"))
+        }
         self.control = control
-        self.node = node
-        files = [control, node]
+        nodes = Array(files.dropFirst())
+        self.files = files
     }
 
     func close() async throws(Fault) {
@@ -154,11 +158,13 @@ struct World: Sendable {
     let spawner = Spawner()
     let stop = Signal()
     let meter = CallMeter()
-    let node: NodeVMs
-    private let sessions: GuestSessions
+    /// One, but for a daemon that simulates several.
+    let sites: [NodeSite]
+    /// The way to the first of them.
     let link: LocalLink
     let vms: VMService
     let guests: GuestService
+    let fleet: FleetService
     let facts: Facts
     let doctor: Doctor
     let catalogue: any CatalogueEditor
@@ -172,40 +178,24 @@ struct World: Sendable {
             try Settings.environment("ROOST_FAILPOINT").map { text throws(Fault) in
                 try ArmedFailpoints(text)
             } ?? NoFailpoints()
-        let capacity = NodeCapacity(
-            cores: HostFacts.cores,
-            memoryMiB: Int(HostFacts.memory().total.mebibytes)
+        let nodes = NodeDirectory(strategy: try settings.strategy())
+        let means = NodeSite.Means(
+            host: host,
+            settings: settings,
+            failpoints: failpoints,
+            spawner: spawner,
+            log: log
         )
-        sessions = GuestSessions(
-            driver: host.driver,
-            surroundings: surroundings,
-            spawner: spawner
-        )
-        node = NodeVMs(
-            NodeParts(
-                driver: host.driver,
-                files: host.files,
-                catalogue: host.catalogue,
-                store: stores.node,
-                guests: sessions,
-                surroundings: surroundings,
-                failpoints: failpoints,
-                spawner: spawner,
-                log: log,
-                capacity: capacity,
-                bootDeadline: try Settings.bootDeadline()
-            )
-        )
-        let nodeID = try nodeID(settings.stateDirectory, surroundings)
-        link = LocalLink(
-            node: nodeID,
-            vms: node,
-            guests: sessions,
-            files: host.files,
-            catalogue: host.catalogue
-        )
-        let nodes = NodeDirectory()
-        nodes.join(link, capacity: capacity, policy: .laptop(capacity))
+        var sites: [NodeSite] = []
+        for (index, store) in stores.nodes.enumerated() {
+            let site = try NodeSite(index, of: stores.nodes.count, store, means)
+            nodes.join(site.link, name: site.name, capacity: site.capacity, policy: site.policy)
+            sites.append(site)
+        }
+        guard let first = sites.first else { throw Fault(.bug, "a daemon without a node") }
+        self.sites = sites
+        link = first.link
+        let nodeID = first.link.node
         vms = VMService(
             ControlParts(
                 store: stores.control,
@@ -217,6 +207,7 @@ struct World: Sendable {
             )
         )
         guests = GuestService(vms)
+        fleet = FleetService(vms)
         catalogue = host.catalogue
         let startedAt = ContinuousClock.now
         var sockets: [String] = []
@@ -246,15 +237,17 @@ struct World: Sendable {
 
     /// Finds everything again: the node what runs, the control side what it had accepted.
     func recover() async throws(Fault) {
-        try await node.recover()
+        for site in sites { try await site.vms.recover() }
         try await vms.recover()
         try await guests.recover()
-        let (vms, node, clock, sessions) = (vms, node, surroundings.clock, sessions)
-        spawner.spawn { await followTime(of: clock) { await sessions.stepClocks() } }
+        let (vms, sites, clock) = (vms, sites, surroundings.clock)
+        spawner.spawn {
+            await followTime(of: clock) { for site in sites { await site.sessions.stepClocks() } }
+        }
         spawner.spawn {
             while !Task.isCancelled {
                 await vms.keepHouse()
-                await node.keepHouse()
+                for site in sites { await site.vms.keepHouse() }
                 try? await clock.sleep(for: .seconds(3600))
             }
         }
@@ -289,38 +282,6 @@ struct World: Sendable {
             return page.vms.isEmpty
         } catch { return false }
     }
-}
-
-extension OvercommitPolicy {
-    /// A laptop has few cores, and one reserved of two would halve it: only memory is held back.
-    static func laptop(_ capacity: NodeCapacity) -> OvercommitPolicy {
-        OvercommitPolicy(
-            reservedCores: 0,
-            reservedMemoryMiB: min(1024, capacity.memoryMiB / 8),
-            // Idle VMs share cores well; memory is what runs out.
-            cpuRatio: 32,
-            memoryRatio: 1.5
-        )
-    }
-}
-
-/// This node's id, made once.
-private func nodeID(
-    _ stateDirectory: String?,
-    _ surroundings: Surroundings
-) throws(Fault) -> NodeID {
-    guard let stateDirectory else { return surroundings.identifier() }
-    let path = "\(stateDirectory)/node-id"
-    if let bytes = try DurableFile.read(path, limit: 64) {
-        let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }
-        guard let id = NodeID(text) else {
-            throw Fault(.stateUnreadable, "'\(path)' holds no node id", metadata: ["path": path])
-        }
-        return id
-    }
-    let id: NodeID = surroundings.identifier()
-    try DurableFile.write(path, Array("\(id)\n".utf8), mode: 0o600)
-    return id
 }
 
 /// Calls `step` when guests no longer know the time.

@@ -37,6 +37,10 @@ struct Roost: AsyncParsableCommand {
                 subcommands: [SetFields.self, Fork.self, Remove.self, Undelete.self, Purge.self]
             ),
             CommandGroup(
+                name: "Fleet",
+                subcommands: [NodeGroup.self, Why.self, WhatIfGroup.self]
+            ),
+            CommandGroup(
                 name: "Catalogue and daemon",
                 subcommands: [
                     Pull.self, LogIn.self, LogOut.self, ImageGroup.self, KernelGroup.self,
