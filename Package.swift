@@ -158,8 +158,9 @@ let package = Package(
         library(
             "RoostServices",
             [
-                "RoostModel", "RoostAPI", "RoostControl", "RoostNode", "RoostLink", "RoostHost",
-                "RoostOperations", "RoostStore", grpc, protobuf, log, crypto,
+                "RoostModel", "RoostScheduler", "RoostAPI", "RoostControl", "RoostNode",
+                "RoostLink", "RoostHost", "RoostOperations", "RoostStore", grpc, protobuf, log,
+                crypto,
             ]
         ),
         library(
@@ -317,8 +318,8 @@ let package = Package(
         tests(
             "RoostControlTests",
             [
-                "RoostControl", "RoostNode", "RoostModel", "RoostOperations", "RoostStore",
-                "RoostDriver", "RoostHost", "RoostLink", log,
+                "RoostControl", "RoostNode", "RoostModel", "RoostScheduler", "RoostOperations",
+                "RoostStore", "RoostDriver", "RoostHost", "RoostLink", log,
             ]
         ),
         tests(

@@ -38,6 +38,9 @@ package struct Fault: Error {
     package var remedy: String {
         let state = metadata["state"].flatMap { VMState(rawValue: $0) }
         var text = state.flatMap { reason.remedy(in: $0) } ?? reason.remedy
+        if reason == .staleEtag, metadata["node"] != nil {
+            text = "read it again: roost node inspect {node} -o json, and send its etag"
+        }
         for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
             text = text.replacing("{\(key)}", with: value)
         }

@@ -18,7 +18,7 @@ package enum PlacementLimits {
 extension PlacementRules {
     /// Everything that is wrong with them, in the order of the fields, each with its path below
     /// `field`. Empty means they can be used, which does not mean that a node will do.
-    package func violations(field: String = "placement") -> [FieldViolation] {
+    package func violations(field: String = "spec.placement") -> [FieldViolation] {
         var found: [FieldViolation] = []
         found += count(requiredNodes, PlacementLimits.nodes, "\(field).required_nodes")
         found += count(excludedNodes, PlacementLimits.nodes, "\(field).excluded_nodes")

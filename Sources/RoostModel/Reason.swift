@@ -151,7 +151,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
         case .vmNotFound: return Entry(.notFound, "list the VMs: roost ls -a")
         case .imageNotFound: return Entry(.notFound, "list the images: roost image ls")
         case .kernelNotFound: return Entry(.notFound, "list the kernels: roost kernel ls")
-        case .nodeNotFound: return Entry(.notFound, "look at this node's id: roost daemon status")
+        case .nodeNotFound: return Entry(.notFound, "list the nodes: roost node ls")
         case .operationNotFound: return Entry(.notFound, "list the operations: roost ops ls")
         case .sessionNotFound:
             return Entry(.notFound, "start the command again: roost exec VM -- CMD")

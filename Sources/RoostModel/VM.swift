@@ -20,6 +20,9 @@ package struct VMSpec: Hashable, Sendable, Codable {
     package var disposable: Bool
     /// Boots its kernel even where a copy of a template could be had.
     package var coldBoot: Bool
+    /// Where it may be, should be and must not be; `nil`: wherever there is room. Control's alone:
+    /// nodes are not told.
+    package var placement: PlacementRules?
 
     package init(
         cores: Int,
@@ -31,7 +34,8 @@ package struct VMSpec: Hashable, Sendable, Codable {
         network: NetworkMode = .user,
         restart: RestartPolicy = RestartPolicy(),
         disposable: Bool = false,
-        coldBoot: Bool = false
+        coldBoot: Bool = false,
+        placement: PlacementRules? = nil
     ) {
         self.cores = cores
         self.memoryMiB = memoryMiB
@@ -43,6 +47,7 @@ package struct VMSpec: Hashable, Sendable, Codable {
         self.restart = restart
         self.disposable = disposable
         self.coldBoot = coldBoot
+        self.placement = placement
     }
 }
 

@@ -21,6 +21,7 @@ package struct VMDraft: Hashable, Sendable, Codable {
     package var startOnCreate: Bool
     /// The node to use; empty lets the scheduler choose.
     package var node: String
+    package var placement: PlacementDraft
 
     package init(name: String, cores: Int? = nil, memoryMiB: Int? = nil) {
         self.name = name
@@ -38,6 +39,7 @@ package struct VMDraft: Hashable, Sendable, Codable {
         coldBoot = false
         startOnCreate = false
         node = ""
+        placement = PlacementDraft()
     }
 
     /// Everything that is wrong with it, in the order of the fields. Empty means it can be used.
@@ -78,6 +80,7 @@ package struct VMDraft: Hashable, Sendable, Codable {
         if restart.maxRestarts < 0 || restart.maxRestarts > 1_000_000 {
             found.append(.init("spec.restart.max_restarts", "is outside 0 … 1000000"))
         }
+        found += placement.violations()
         return found
     }
 

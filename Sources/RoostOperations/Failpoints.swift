@@ -87,6 +87,10 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let preemptAgain = Failpoint("skip.preempt-again")
     /// Room is promised whether there is any or not.
     package static let capacity = Failpoint("skip.capacity")
+    /// VMs are placed whatever their rules and those of others say.
+    package static let rules = Failpoint("skip.rules")
+    /// A VM is placed by what operators said of its node before.
+    package static let nodeRow = Failpoint("skip.node-row")
     /// Promises are not counted anew when a control plane comes up.
     package static let recount = Failpoint("skip.recount")
     /// The node lets a VMM run that no assignment names.
@@ -132,7 +136,7 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let protections = [
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
-        capacity, recount, orphan, former, watchCursor,
+        capacity, rules, nodeRow, recount, orphan, former, watchCursor,
         noted, owner, powerOff, restartBound, lasting, purgedMemory, bootAnyway,
         templateInUse, builder, renewal, watchBell,
     ]

@@ -83,6 +83,10 @@ package enum Marker: String, CaseIterable, Sendable {
     case commitLost = "control.commit-lost"
     /// Somebody else changed the VM between look and commit.
     case overtaken = "control.overtaken"
+    /// Operators said something new of a node between a decision and its commit.
+    case placementOvertaken = "control.placement-overtaken"
+    /// A node could not take a new VM, and another one was asked.
+    case anotherNode = "control.another-node"
     /// A running operation was told to make way.
     case madeWay = "control.made-way"
     /// The node was told again that an operation is pre-empted.

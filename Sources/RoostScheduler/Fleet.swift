@@ -58,6 +58,13 @@ package struct Fleet: Sendable {
         }
     }
 
+    /// How many VMs each node has, running or not; nodes without any are left out. O(all VMs).
+    package var residentCounts: [NodeID: Int] {
+        world.residents.values.reduce(into: [:]) { counts, record in
+            counts[world.facts[record.slot].id, default: 0] += 1
+        }
+    }
+
     /// The VMs on a node, by id. O(all VMs).
     package func residents(on node: NodeID) -> [Resident] {
         guard let slot = world.slotOf[node] else { return [] }
@@ -117,13 +124,46 @@ extension Fleet {
         world.add(vm, request, slot, isRunning: isRunning)
     }
 
-    /// Counts a VM without rules on a node, wherever it was before, and whether it fits or not.
-    /// Does nothing for a node that never joined.
-    package mutating func count(_ vm: VMID, cores: Int, memoryMiB: Int, on node: NodeID) {
+    /// Counts a VM on a node, wherever it was before, and whether it fits or not; a request that was
+    /// taken once is not judged again. Does nothing for a node that never joined.
+    package mutating func count(
+        _ vm: VMID,
+        _ request: PlacementRequest,
+        on node: NodeID,
+        isRunning: Bool
+    ) {
         guard let slot = world.slotOf[node] else { return }
+        if let known = resident(vm), known.node == node, known.isRunning == isRunning,
+            known.request == request
+        {
+            return
+        }
         world.advance(to: nil)
-        let request = PlacementRequest(cores: cores, memoryMiB: memoryMiB)
-        world.add(vm, request, slot, isRunning: true)
+        world.add(vm, request, slot, isRunning: isRunning)
+    }
+
+    /// The first required rule about other VMs that `request` would break on `node`, or that a VM
+    /// there would: for a VM that comes back to where it was. Room and state are not looked at.
+    ///
+    /// - Throws: as ``place(_:for:)``.
+    package mutating func conflict(
+        _ request: PlacementRequest,
+        on node: NodeID,
+        for vm: VMID
+    ) throws(Fault) -> Constraint? {
+        let index = try prepared(request)
+        guard let slot = world.slotOf[node] else {
+            throw Fault(.nodeNotFound, "no node \(node)")
+        }
+        let kind = classes[index].kind
+        if world.isRepelled(kind, slot) { return .repelled }
+        if let own = world.groupOf[.vm(vm)], world.groups[own].repelled[slot] > 0 {
+            return .repelled
+        }
+        for term in world.kinds[kind].affinities where term.weight == 0 && !term.isTogether {
+            if world.groups[term.group].members[slot] > 0 { return .affinity(term.rule) }
+        }
+        return nil
     }
 
     /// As ``add(_:_:on:isRunning:at:)`` if the node has the room, whatever its state: a VM that is

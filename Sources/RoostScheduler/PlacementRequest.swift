@@ -58,10 +58,10 @@ package struct PlacementRequest: Hashable, Sendable {
         found += labelViolations(labels, field: "labels")
         found += rules.violations()
         if let node, rules.excludedNodes.contains(node) {
-            found.append(.init("node", "\(node) is excluded by placement.excluded_nodes"))
+            found.append(.init("node", "\(node) is excluded by spec.placement.excluded_nodes"))
         }
         if let node, !rules.requiredNodes.isEmpty, !rules.requiredNodes.contains(node) {
-            found.append(.init("node", "\(node) is not one of placement.required_nodes"))
+            found.append(.init("node", "\(node) is not one of spec.placement.required_nodes"))
         }
         return found
     }

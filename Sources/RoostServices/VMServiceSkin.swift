@@ -49,7 +49,7 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         let token = request.pageToken.isEmpty ? nil : try PageToken(request.pageToken)
         let filter = VMFilter(
             project: projects(request.project),
-            node: try nodeID(request.node),
+            node: try vms.findNode(request.node),
             states: Set(try request.states.map { try VMState($0) }),
             selector: try Selector(request.selector),
             showsTrash: request.showDeleted
@@ -61,14 +61,6 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         response.nextPageToken = page.next?.description ?? ""
         response.revision = page.revision.number
         return response
-    }
-
-    private func nodeID(_ text: String) throws(Fault) -> NodeID? {
-        if text.isEmpty { return nil }
-        guard let id = NodeID(text) else {
-            throw Fault(.nodeNotFound, "no node '\(shown(text))'")
-        }
-        return id
     }
 
     package func watchVMs(

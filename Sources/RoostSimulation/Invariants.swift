@@ -25,6 +25,8 @@ final class Invariants: @unchecked Sendable {
     private(set) var operations: [OperationID: OperationRow] = [:]
     private(set) var names: [String: VMID] = [:]
     private(set) var ports: [String: VMID] = [:]
+    /// What operators say of each node.
+    var nodeRows: [NodeID: NodeRow] = [:]
     /// VMs that are gone for good.
     private var purged: Set<VMID> = []
     private var answers: [OperationID: Answer] = [:]
@@ -76,7 +78,11 @@ final class Invariants: @unchecked Sendable {
 
     private func put(_ row: any Row, _ batch: Batch) {
         switch row {
-        case let vm as VM: moved(vms.updateValue(vm, forKey: vm.id), vm)
+        case let vm as VM:
+            let old = vms.updateValue(vm, forKey: vm.id)
+            moved(old, vm)
+            placed(old, vm)
+        case let node as NodeRow: nodeRows[node.node] = node
         case let operation as OperationRow:
             let old = operations.updateValue(operation, forKey: operation.id)
             settled(old, operation)
@@ -270,6 +276,7 @@ final class Invariants: @unchecked Sendable {
         switch answer {
         case .success(let outcome):
             world?.mark("\(request.method) succeeded")
+            if case .create(let draft) = wish { checkNode(draft, outcome.vm) }
             require(
                 row?.state == .done && row?.result == outcome.vm,
                 "\(wish.line) was acknowledged, and no record says so"

@@ -48,7 +48,8 @@ struct Daemon {
             wall: SystemWallClock(),
             entropy: EntropySource()
         )
-        let stores = try await Stores(settings, surroundings)
+        let nodeCount = try settings.nodeCount(driverName)
+        let stores = try await Stores(settings, nodes: nodeCount, surroundings)
         let host = try await Host(settings, driverName, surroundings)
         // Goes only when it is empty: then no guest is left that uses it.
         defer { if driverName == "qemu" { rmdir(host.memoryDirectory) } }

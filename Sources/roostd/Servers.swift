@@ -68,6 +68,8 @@ extension World {
                 "roost.compute.v1.CheckpointService": CheckpointServiceSkin(vms),
                 "roost.compute.v1.GuestService": GuestServiceSkin(guests, vms),
                 "roost.image.v1.ImageService": ImageServiceSkin(catalogue, vms),
+                "roost.fleet.v1.NodeService": NodeServiceSkin(fleet),
+                "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
                 "roost.ops.v1.OperationService": OperationServiceSkin(vms),
                 "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
                 Self.nodeService: nodeSkin,
@@ -140,7 +142,7 @@ extension Payload: WirePayload {}
 typealias Server = GRPCServer<IdentifiedTransport<ConnectTransport<Payload>>>
 
 /// As gethostname(2) says it.
-private func hostName() -> String {
+func hostName() -> String {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return "localhost" }
     return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import RoostModel
+import RoostScheduler
 import RoostStorePostgres
 
 /// The daemon's command line. Every flag has a variable of the environment or a default.
@@ -36,6 +37,12 @@ struct Settings: ParsableArguments {
 
     @Option(help: "qemu or simulated.")
     var driver: String?
+
+    @Option(help: "How many nodes there are; more than one with the simulated driver only.")
+    var nodes = 1
+
+    @Option(help: "What a good node is: spread (the emptiest) or pack (the fullest that will do).")
+    var placement = "spread"
 
     @Option(help: "trace, debug, info, notice, warning, error.")
     var logLevel = "info"
@@ -151,6 +158,28 @@ struct Settings: ParsableArguments {
             throw .invalid("ROOST_BOOT_SECONDS", "'\(shown(text))' is not 1 to 3600")
         }
         return .seconds(seconds)
+    }
+
+    /// The most nodes that one daemon simulates.
+    static let largestNodes = 64
+
+    /// How many nodes there are, checked.
+    func nodeCount(_ driver: String) throws(Fault) -> Int {
+        guard (1...Self.largestNodes).contains(nodes) else {
+            throw .invalid("--nodes", "\(nodes) is outside 1 … \(Self.largestNodes)")
+        }
+        guard nodes == 1 || driver == "simulated" else {
+            throw .invalid("--nodes", "one host is one node of \(driver); leave --nodes out")
+        }
+        return nodes
+    }
+
+    /// What a good node is, checked.
+    func strategy() throws(Fault) -> PlacementStrategy {
+        guard let strategy = PlacementStrategy(rawValue: placement.uppercased()) else {
+            throw .invalid("--placement", "'\(shown(placement))' is neither spread nor pack")
+        }
+        return strategy
     }
 
     /// The driver's name, checked: a missing one is an error, never replaced.

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import RoostLinux
 import RoostModel
 import RoostOperations
 import RoostServices
@@ -7,7 +8,7 @@ import RoostStore
 import RoostStorePostgres
 import RoostStoreSQL
 
-/// The two stores: control's and the node's. Neither side reads the other's.
+/// The stores: control's, and one for each node. No side reads another's.
 ///
 /// ```text
 ///  control: memory │ SQLite file │ PostgreSQL, fenced by the lease "control"
@@ -17,12 +18,17 @@ import RoostStoreSQL
 /// one role would carry on each other's operations.
 struct Stores: Sendable {
     let control: any Store
-    let node: any Store
+    let nodes: [Own]
     /// Where control's rows are, for people: `SQLite, /path`, `PostgreSQL 15.18, postgres://…`.
     let name: String
-    let nodeID: NodeID
     private let files: [SQLiteStore]
     private let server: Server?
+
+    /// What one node keeps for itself.
+    struct Own: Sendable {
+        let id: NodeID
+        let store: any Store
+    }
 
     /// A database that others may want as well.
     private struct Server: Sendable {
@@ -34,10 +40,16 @@ struct Stores: Sendable {
     /// How long a daemon waits for another to give the database up: longer than a lease lives.
     private static let patience = LeaseKeeper.timeToLive * 1.5
 
-    /// Opens both: the node's in the state directory, or in memory when there is none.
-    init(_ settings: Settings, _ surroundings: Surroundings) async throws(Fault) {
+    /// Opens all of them: the nodes' in the state directory, or in memory when there is none.
+    init(
+        _ settings: Settings,
+        nodes count: Int,
+        _ surroundings: Surroundings
+    ) async throws(Fault) {
         let choice = try settings.storeChoice()
-        nodeID = try roostd.nodeID(settings.stateDirectory, surroundings)
+        let directory = settings.stateDirectory
+        var ids: [NodeID] = []
+        for index in 0..<count { ids.append(try nodeID(index, directory, surroundings)) }
         var files: [SQLiteStore] = []
         // Before the node's file is open: what is most likely to fail comes first.
         switch choice {
@@ -49,19 +61,24 @@ struct Stores: Sendable {
             (control, name, server) = (file, "SQLite, \(path)", nil)
             files.append(file)
         case .postgres(let address):
-            let server = try await Self.open(address, settings, nodeID, surroundings)
+            let server = try await Self.open(address, settings, ids[0], surroundings)
             control = FencedStore(server.store, server.lease)
             let pooled = server.store.isPooled ? ", through a pooler" : ""
             name = "PostgreSQL \(server.store.serverVersion), \(address)\(pooled)"
             self.server = server
         }
-        if let directory = settings.stateDirectory {
-            let file = try await SQLiteStore.open(path: "\(directory)/node.db")
-            node = file
+        var nodes: [Own] = []
+        for (index, id) in ids.enumerated() {
+            guard let directory else {
+                nodes.append(Own(id: id, store: MemoryStore()))
+                continue
+            }
+            let path = "\(directory)/node\(numbered(index)).db"
+            let file = try await SQLiteStore.open(path: path)
+            nodes.append(Own(id: id, store: file))
             files.append(file)
-        } else {
-            node = MemoryStore()
         }
+        self.nodes = nodes
         self.files = files
     }
 
@@ -146,4 +163,27 @@ struct Stores: Sendable {
         }
         return Server(store: store, keeper: keeper, lease: lease)
     }
+}
+
+/// Nothing for the first node, whose files have no number; `-2`, `-3`, … for the others.
+private func numbered(_ index: Int) -> String { index == 0 ? "" : "-\(index + 1)" }
+
+/// The id of the node at `index`, made once.
+private func nodeID(
+    _ index: Int,
+    _ stateDirectory: String?,
+    _ surroundings: Surroundings
+) throws(Fault) -> NodeID {
+    guard let stateDirectory else { return surroundings.identifier() }
+    let path = "\(stateDirectory)/node-id\(numbered(index))"
+    if let bytes = try DurableFile.read(path, limit: 64) {
+        let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }
+        guard let id = NodeID(text) else {
+            throw Fault(.stateUnreadable, "'\(path)' holds no node id", metadata: ["path": path])
+        }
+        return id
+    }
+    let id: NodeID = surroundings.identifier()
+    try DurableFile.write(path, Array("\(id)\n".utf8), mode: 0o600)
+    return id
 }

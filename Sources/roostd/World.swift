@@ -128,11 +128,13 @@ struct World: Sendable {
     let spawner = Spawner()
     let stop = Signal()
     let meter = CallMeter()
-    let node: NodeVMs
-    private let sessions: GuestSessions
+    /// One, but for a daemon that simulates several.
+    let sites: [NodeSite]
+    /// The way to the first of them.
     let link: LocalLink
     let vms: VMService
     let guests: GuestService
+    let fleet: FleetService
     let facts: Facts
     let doctor: Doctor
     let catalogue: any CatalogueEditor
@@ -146,40 +148,23 @@ struct World: Sendable {
             try Settings.environment("ROOST_FAILPOINT").map { text throws(Fault) in
                 try ArmedFailpoints(text)
             } ?? NoFailpoints()
-        let capacity = NodeCapacity(
-            cores: HostFacts.cores,
-            memoryMiB: Int(HostFacts.memory().total.mebibytes)
+        let nodes = NodeDirectory(strategy: try settings.strategy())
+        let means = NodeSite.Means(
+            host: host,
+            failpoints: failpoints,
+            spawner: spawner,
+            log: log
         )
-        sessions = GuestSessions(
-            driver: host.driver,
-            surroundings: surroundings,
-            spawner: spawner
-        )
-        node = NodeVMs(
-            NodeParts(
-                driver: host.driver,
-                files: host.files,
-                catalogue: host.catalogue,
-                store: stores.node,
-                guests: sessions,
-                surroundings: surroundings,
-                failpoints: failpoints,
-                spawner: spawner,
-                log: log,
-                capacity: capacity,
-                bootDeadline: try Settings.bootDeadline()
-            )
-        )
-        let nodeID = stores.nodeID
-        link = LocalLink(
-            node: nodeID,
-            vms: node,
-            guests: sessions,
-            files: host.files,
-            catalogue: host.catalogue
-        )
-        let nodes = NodeDirectory()
-        nodes.join(link, capacity: capacity, policy: .laptop(capacity))
+        var sites: [NodeSite] = []
+        for (index, own) in stores.nodes.enumerated() {
+            let site = try NodeSite(index, of: stores.nodes.count, own, means)
+            nodes.join(site.link, name: site.name, capacity: site.capacity, policy: site.policy)
+            sites.append(site)
+        }
+        guard let first = sites.first else { throw Fault(.bug, "a daemon without a node") }
+        self.sites = sites
+        link = first.link
+        let nodeID = first.link.node
         vms = VMService(
             ControlParts(
                 store: stores.control,
@@ -191,6 +176,7 @@ struct World: Sendable {
             )
         )
         guests = GuestService(vms)
+        fleet = FleetService(vms)
         catalogue = host.catalogue
         let startedAt = ContinuousClock.now
         var sockets: [String] = []
@@ -222,15 +208,17 @@ struct World: Sendable {
 
     /// Finds everything again: the node what runs, the control side what it had accepted.
     func recover() async throws(Fault) {
-        try await node.recover()
+        for site in sites { try await site.vms.recover() }
         try await vms.recover()
         try await guests.recover()
-        let (vms, node, clock, sessions) = (vms, node, surroundings.clock, sessions)
-        spawner.spawn { await followTime(of: clock) { await sessions.stepClocks() } }
+        let (vms, sites, clock) = (vms, sites, surroundings.clock)
+        spawner.spawn {
+            await followTime(of: clock) { for site in sites { await site.sessions.stepClocks() } }
+        }
         spawner.spawn {
             while !Task.isCancelled {
                 await vms.keepHouse()
-                await node.keepHouse()
+                for site in sites { await site.vms.keepHouse() }
                 try? await clock.sleep(for: .seconds(3600))
             }
         }
@@ -265,38 +253,6 @@ struct World: Sendable {
             return page.vms.isEmpty
         } catch { return false }
     }
-}
-
-extension OvercommitPolicy {
-    /// A laptop has few cores, and one reserved of two would halve it: only memory is held back.
-    static func laptop(_ capacity: NodeCapacity) -> OvercommitPolicy {
-        OvercommitPolicy(
-            reservedCores: 0,
-            reservedMemoryMiB: min(1024, capacity.memoryMiB / 8),
-            // Idle VMs share cores well; memory is what runs out.
-            cpuRatio: 32,
-            memoryRatio: 1.5
-        )
-    }
-}
-
-/// This node's id, made once.
-func nodeID(
-    _ stateDirectory: String?,
-    _ surroundings: Surroundings
-) throws(Fault) -> NodeID {
-    guard let stateDirectory else { return surroundings.identifier() }
-    let path = "\(stateDirectory)/node-id"
-    if let bytes = try DurableFile.read(path, limit: 64) {
-        let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }
-        guard let id = NodeID(text) else {
-            throw Fault(.stateUnreadable, "'\(path)' holds no node id", metadata: ["path": path])
-        }
-        return id
-    }
-    let id: NodeID = surroundings.identifier()
-    try DurableFile.write(path, Array("\(id)\n".utf8), mode: 0o600)
-    return id
 }
 
 /// Calls `step` when guests no longer know the time.

@@ -6,14 +6,19 @@ import RoostLink
 import RoostModel
 import RoostNode
 import RoostOperations
+import RoostScheduler
 import RoostStore
 import Synchronization
 
-/// A control plane with one node of 8 cores and 8 GiB: production code on a simulated host.
+/// A control plane with nodes of 8 cores and 8 GiB, one unless said otherwise: production code on
+/// simulated hosts. They are called `node1`, `node2`, ….
 final class Desk: Sendable {
     let node = NodeID(bits: 1)
     let vms: VMService
     let guests: GuestService
+    let fleet: FleetService
+    private let parts: ControlParts
+    private let links: [LocalLink]
     /// Noon of the first day of 1970, until time passes.
     let wall = Wall()
     let journal = MemoryDisk()
@@ -34,50 +39,76 @@ final class Desk: Sendable {
     private let operations = Mutex<UInt64>(0)
 
     /// `guestFault` is what whoever enters a guest meets.
-    fileprivate init(guestFault: Fault) {
+    fileprivate init(guestFault: Fault, nodes count: Int, strategy: PlacementStrategy) {
         let clock = ContinuousClock()
         let surroundings = Surroundings(clock: clock, wall: wall, entropy: Counting())
         let log = Logger(label: "desk") { _ in SwiftLogNoOpLogHandler() }
-        let capacity = NodeCapacity(cores: 8, memoryMiB: 8_192)
-        let files = SimulatedFiles(disk: SimulatedDisk(), clock: clock)
-        let catalogue = SimulatedCatalogue.small()
         let closed = ClosedGuests(fault: guestFault)
-        machines = NodeVMs(
-            NodeParts(
-                driver: SimulatedDriver(host: hypervisor, clock: clock),
-                files: files,
-                catalogue: catalogue,
-                store: MemoryStore(disk: journal),
-                guests: closed,
-                surroundings: surroundings,
-                failpoints: NoFailpoints(),
-                spawner: spawner,
-                log: log,
-                capacity: capacity
+        var made: [(NodeVMs, LocalLink)] = []
+        for number in 1...count {
+            let files = SimulatedFiles(disk: SimulatedDisk(), clock: clock)
+            let catalogue = SimulatedCatalogue.small()
+            let host = number == 1 ? hypervisor : SimulatedHypervisor()
+            let machines = NodeVMs(
+                NodeParts(
+                    driver: SimulatedDriver(host: host, clock: clock),
+                    files: files,
+                    catalogue: catalogue,
+                    store: MemoryStore(disk: number == 1 ? journal : MemoryDisk()),
+                    guests: closed,
+                    surroundings: surroundings,
+                    failpoints: NoFailpoints(),
+                    spawner: spawner,
+                    log: log,
+                    capacity: Self.capacity
+                )
             )
-        )
-        let nodes = NodeDirectory()
-        nodes.join(
-            LocalLink(
-                node: node,
+            let link = LocalLink(
+                node: NodeID(bits: UInt128(number)),
                 vms: machines,
                 guests: closed,
                 files: files,
                 catalogue: catalogue
-            ),
-            capacity: capacity
-        )
-        vms = VMService(
-            ControlParts(
-                store: MemoryStore(disk: MemoryDisk()),
-                nodes: nodes,
-                surroundings: surroundings,
-                failpoints: NoFailpoints(),
-                spawner: spawner,
-                log: log
             )
+            made.append((machines, link))
+        }
+        machines = made[0].0
+        links = made.map(\.1)
+        let nodes = NodeDirectory(strategy: strategy)
+        parts = ControlParts(
+            store: MemoryStore(disk: MemoryDisk()),
+            nodes: nodes,
+            surroundings: surroundings,
+            failpoints: NoFailpoints(),
+            spawner: spawner,
+            log: log
         )
+        vms = VMService(parts)
         guests = GuestService(vms)
+        fleet = FleetService(vms)
+        join(nodes)
+    }
+
+    static let capacity = NodeCapacity(cores: 8, memoryMiB: 8_192)
+
+    /// Every node joins `directory`, as it does when it comes up and when it is heard of again.
+    func join(_ directory: NodeDirectory) {
+        for (index, link) in links.enumerated() {
+            directory.join(link, name: "node\(index + 1)", capacity: Self.capacity)
+        }
+    }
+
+    /// The nodes are heard of again.
+    func heartbeat() { join(parts.nodes) }
+
+    /// A control plane that comes up on the same store after this one.
+    func successor() async throws(Fault) -> VMService {
+        var parts = parts
+        parts.nodes = NodeDirectory()
+        join(parts.nodes)
+        let vms = VMService(parts)
+        try await vms.recover()
+        return vms
     }
 
     /// A new request, or the one of `operation` again.
@@ -109,6 +140,27 @@ final class Desk: Sendable {
         var draft = VMDraft(name: name, cores: 1, memoryMiB: 512)
         draft.startOnCreate = running
         return try await vms.create(draft, request("CreateVM", name))
+    }
+
+    /// A VM of one core and 512 MiB, which `change` makes into what is wanted.
+    @discardableResult
+    func place(
+        _ name: String,
+        running: Bool = true,
+        operation: UInt64? = nil,
+        _ change: (inout VMDraft) -> Void = { _ in }
+    ) async throws(Fault) -> VM {
+        var draft = VMDraft(name: name, cores: 1, memoryMiB: 512)
+        draft.startOnCreate = running
+        change(&draft)
+        let request = request("CreateVM", "\(draft)", operation: operation)
+        return try await vms.create(draft, request).vm
+    }
+
+    /// The name of the node that a VM is on.
+    func place(of name: String) async throws(Fault) -> String {
+        let node = try await vms.get(name, project: "default").row.status.node
+        return node.map { parts.nodes.name($0) } ?? "none"
     }
 
     @discardableResult
@@ -197,9 +249,11 @@ final class Desk: Sendable {
 /// Runs `body` at a fresh desk whose background work lives as long as it does.
 func withDesk(
     guestFault: Fault = Fault(.guestUnreachable, "nobody is in"),
+    nodes: Int = 1,
+    strategy: PlacementStrategy = .spread,
     _ body: (Desk) async throws -> Void
 ) async throws {
-    let desk = Desk(guestFault: guestFault)
+    let desk = Desk(guestFault: guestFault, nodes: nodes, strategy: strategy)
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await desk.spawner.run() }
         // Whoever follows a VMM to its end would do so for ever.

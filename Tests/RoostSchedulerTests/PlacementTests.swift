@@ -163,4 +163,33 @@ struct PlacementTests {
             } throws: { ($0 as? Fault)?.reason == .noCapacity }
         }
     }
+
+    @Test func aVMThatComesBackMeetsOnlyTheRulesAboutOthers() throws {
+        var facts = node(1)
+        facts.state = .cordoned
+        var fleet = Fleet(nodes: [facts, node(2)])
+        var web = small
+        web.labels = ["app": "web"]
+        var loner = web
+        let apart = VMGroup.labels(try Selector("app=web"))
+        loner.rules.affinities = [AffinityRule(.apart, apart)]
+        let large = PlacementRequest(cores: 200, memoryMiB: 512)
+        // Neither its state nor its room is in the way.
+        #expect(try fleet.conflict(large, on: facts.id, for: vm(1)) == nil)
+        try fleet.add(vm(1), web, on: facts.id, isRunning: false)
+        #expect(try fleet.conflict(loner, on: facts.id, for: vm(2)) == .affinity(0))
+        #expect(try fleet.conflict(loner, on: node(2).id, for: vm(2)) == nil)
+        try fleet.add(vm(1), loner, on: facts.id, isRunning: false)
+        #expect(try fleet.conflict(web, on: facts.id, for: vm(2)) == .repelled)
+        #expect(fleet.residentCounts == [facts.id: 1])
+        fleet.count(vm(1), web, on: facts.id, isRunning: false)
+        #expect(try fleet.conflict(web, on: facts.id, for: vm(2)) == nil)
+        fleet.count(vm(1), web, on: node(2).id, isRunning: true)
+        #expect(fleet.free(facts.id)?.cores == 8 && fleet.free(node(2).id)?.cores == 7)
+        var one = small
+        one.rules.affinities = [AffinityRule(.apart, .vm(vm(7)))]
+        try fleet.add(vm(3), one, on: facts.id)
+        #expect(try fleet.conflict(small, on: facts.id, for: vm(7)) == .repelled)
+        #expect(try fleet.conflict(small, on: facts.id, for: vm(8)) == nil)
+    }
 }

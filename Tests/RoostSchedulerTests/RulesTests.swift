@@ -14,7 +14,7 @@ struct RulesTests {
             ("spec.disk.size_gib", { $0.diskGiB = -1 }),
             ("labels[a b]", { $0.labels = ["a b": "c"] }),
             (
-                "placement.excluded_nodes[0]",
+                "spec.placement.excluded_nodes[0]",
                 {
                     $0.rules.requiredNodes = [node(1).id]
                     $0.rules.excludedNodes = [node(1).id]
@@ -35,15 +35,15 @@ struct RulesTests {
                 }
             ),
             (
-                "placement.preferred_nodes[0].weight",
+                "spec.placement.preferred_nodes[0].weight",
                 { $0.rules.preferredNodes = [NodePreference(node(1).id, weight: 101)] }
             ),
             (
-                "placement.affinities",
+                "spec.placement.affinities",
                 { $0.rules.affinities = Array(repeating: apart, count: 17) }
             ),
             (
-                "placement.affinities[0].weight",
+                "spec.placement.affinities[0].weight",
                 {
                     $0.rules.affinities = [
                         AffinityRule(.apart, .labels(.all), .preferred(weight: 0))
@@ -51,26 +51,26 @@ struct RulesTests {
                 }
             ),
             (
-                "placement.affinities[0]",
+                "spec.placement.affinities[0]",
                 { $0.rules.affinities = [apart, AffinityRule(.together, .labels(.all))] }
             ),
             (
-                "placement.spreads[0].max_skew",
+                "spec.placement.spreads[0].max_skew",
                 { $0.rules.spreads = [SpreadRule(over: "rack", among: .all, maxSkew: 0)] }
             ),
             (
-                "placement.spreads[0].over",
+                "spec.placement.spreads[0].over",
                 { $0.rules.spreads = [SpreadRule(over: "no key", among: .all)] }
             ),
             (
-                "placement.spreads[1]",
+                "spec.placement.spreads[1]",
                 {
                     let rule = SpreadRule(over: "rack", among: .all)
                     $0.rules.spreads = [rule, rule]
                 }
             ),
             (
-                "placement.localities[0].name",
+                "spec.placement.localities[0].name",
                 { $0.rules.localities = [LocalityRule(Artifact(.pool, ""), .required)] }
             ),
         ]

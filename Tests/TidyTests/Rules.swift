@@ -70,8 +70,8 @@ let layers: [String: Set<String>] = [
         "RoostLink",
     ],
     "RoostServices": [
-        "RoostModel", "RoostAPI", "RoostControl", "RoostNode", "RoostLink", "RoostHost",
-        "RoostOperations", "RoostStore",
+        "RoostModel", "RoostScheduler", "RoostAPI", "RoostControl", "RoostNode", "RoostLink",
+        "RoostHost", "RoostOperations", "RoostStore",
     ],
     "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
     "RoostSimulation": [

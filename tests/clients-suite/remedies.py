@@ -24,7 +24,6 @@ NOT_AUTOMATABLE = {
     "STORE_REFUSED": "--dev has no server; RoostStorePostgresTests has it",
     "STALE_EPOCH": "there is nothing to do by its own word",
     "IN_USE": "the simulated catalogue is fixed", "ARCHIVE_INVALID": "the simulated catalogue is fixed",
-    "NO_NODE_FITS": "no request of the API has rules about nodes yet",
     "IMAGE_INVALID": "the simulated catalogue is fixed",
     "KERNEL_INVALID": "the simulated catalogue is fixed",
     "DIGEST_MISMATCH": "the simulated catalogue is fixed",
@@ -129,10 +128,16 @@ def absences(bench):
         bench.works(reason, "CreateVM", body)
     body = {"name": "remedy-node", "spec": spec(), "node": "f" * 32}
     refusal = bench.provoke("NODE_NOT_FOUND", "CreateVM", body)
-    node = re.search(r"\b[0-9a-f]{32}\b", bench.type(refusal.commands[0]))
-    check("O7 NODE_NOT_FOUND: the remedy shows a node", node)
-    if node:
-        bench.works("NODE_NOT_FOUND", "CreateVM", body | {"node": node.group(0)})
+    node = bench.type(refusal.commands[0]).splitlines()[1].split()[0]
+    bench.works("NODE_NOT_FOUND", "CreateVM", body | {"node": node})
+    nodes = "roost.fleet.v1.NodeService"
+    bench.works("a cordon", "CordonNode", {"node": node}, service=nodes)
+    body = {"name": "remedy-fits", "spec": spec()}
+    refusal = bench.provoke("NO_NODE_FITS", "CreateVM", body)
+    check("O7 NO_NODE_FITS: the remedy names the change", f"uncordon {node}" in refusal.remedy,
+          refusal.remedy)
+    bench.works("an uncordon", "UncordonNode", {"node": node}, service=nodes)
+    bench.works("NO_NODE_FITS", "CreateVM", body)
     refusal = bench.provoke("OPERATION_NOT_FOUND", "GetOperation", {"id": op_id()}, service=OPS)
     listed = bench.type(refusal.commands[0] + " -o json")
     found = re.search(r"op-[0-9a-z]{26}", listed)

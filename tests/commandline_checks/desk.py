@@ -17,20 +17,20 @@ def free_port():
 
 
 class Desk:
-    def __init__(self, programs, base):
-        self.bin, self.base = programs, base
+    def __init__(self, programs, base, *flags):
+        self.bin, self.base, self.flags = programs, base, flags
         self.home = f"{base}/home"
-        os.mkdir(self.home)
+        os.makedirs(self.home, exist_ok=True)
         self.socket = f"{base}/roost.sock"
         self.port = free_port()
         self.status = None
         self.process = None
 
     def __enter__(self):
-        with open(f"{self.base}/roostd.log", "wb") as log:
+        with open(f"{self.base}/roostd.log", "ab") as log:
             self.process = subprocess.Popen(
                 [f"{self.bin}/roostd", "--dev", "--listen", f"127.0.0.1:{self.port}",
-                 "--socket", self.socket],
+                 "--socket", self.socket, *self.flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(),
             )
         try:

@@ -225,86 +225,107 @@ package nonisolated struct Roost_Compute_V1_VM: @unchecked Sendable {
 }
 
 /// What a VM shall be. Everything but cpu and memory has a default.
-package nonisolated struct Roost_Compute_V1_VMSpec: Sendable {
+package nonisolated struct Roost_Compute_V1_VMSpec: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// Virtual CPUs. Required.
   package var cpu: Roost_Compute_V1_CPU {
-    get {_cpu ?? Roost_Compute_V1_CPU()}
-    set {_cpu = newValue}
+    get {_storage._cpu ?? Roost_Compute_V1_CPU()}
+    set {_uniqueStorage()._cpu = newValue}
   }
   /// Returns true if `cpu` has been explicitly set.
-  package var hasCpu: Bool {self._cpu != nil}
+  package var hasCpu: Bool {_storage._cpu != nil}
   /// Clears the value of `cpu`. Subsequent reads from it will return its default value.
-  package mutating func clearCpu() {self._cpu = nil}
+  package mutating func clearCpu() {_uniqueStorage()._cpu = nil}
 
   /// Guest memory. Required.
   package var memory: Roost_Compute_V1_Memory {
-    get {_memory ?? Roost_Compute_V1_Memory()}
-    set {_memory = newValue}
+    get {_storage._memory ?? Roost_Compute_V1_Memory()}
+    set {_uniqueStorage()._memory = newValue}
   }
   /// Returns true if `memory` has been explicitly set.
-  package var hasMemory: Bool {self._memory != nil}
+  package var hasMemory: Bool {_storage._memory != nil}
   /// Clears the value of `memory`. Subsequent reads from it will return its default value.
-  package mutating func clearMemory() {self._memory = nil}
+  package mutating func clearMemory() {_uniqueStorage()._memory = nil}
 
   /// The root disk; absent: large enough for the image, at least 4 GiB.
   package var disk: Roost_Compute_V1_Disk {
-    get {_disk ?? Roost_Compute_V1_Disk()}
-    set {_disk = newValue}
+    get {_storage._disk ?? Roost_Compute_V1_Disk()}
+    set {_uniqueStorage()._disk = newValue}
   }
   /// Returns true if `disk` has been explicitly set.
-  package var hasDisk: Bool {self._disk != nil}
+  package var hasDisk: Bool {_storage._disk != nil}
   /// Clears the value of `disk`. Subsequent reads from it will return its default value.
-  package mutating func clearDisk() {self._disk = nil}
+  package mutating func clearDisk() {_uniqueStorage()._disk = nil}
 
   /// A name, `name:tag` or digest; empty: the default image. The server answers with the digest.
-  package var image: String = String()
+  package var image: String {
+    get {_storage._image}
+    set {_uniqueStorage()._image = newValue}
+  }
 
   /// Likewise for the kernel.
-  package var kernel: String = String()
+  package var kernel: String {
+    get {_storage._kernel}
+    set {_uniqueStorage()._kernel = newValue}
+  }
 
   /// Host ports that lead into the guest, at most 64.
-  package var ports: [Roost_Compute_V1_PublishedPort] = []
+  package var ports: [Roost_Compute_V1_PublishedPort] {
+    get {_storage._ports}
+    set {_uniqueStorage()._ports = newValue}
+  }
 
   /// Whether and how the guest sees a network.
   package var network: Roost_Compute_V1_Network {
-    get {_network ?? Roost_Compute_V1_Network()}
-    set {_network = newValue}
+    get {_storage._network ?? Roost_Compute_V1_Network()}
+    set {_uniqueStorage()._network = newValue}
   }
   /// Returns true if `network` has been explicitly set.
-  package var hasNetwork: Bool {self._network != nil}
+  package var hasNetwork: Bool {_storage._network != nil}
   /// Clears the value of `network`. Subsequent reads from it will return its default value.
-  package mutating func clearNetwork() {self._network = nil}
+  package mutating func clearNetwork() {_uniqueStorage()._network = nil}
 
   /// What happens when the VM ends unasked.
   package var restart: Roost_Compute_V1_Restart {
-    get {_restart ?? Roost_Compute_V1_Restart()}
-    set {_restart = newValue}
+    get {_storage._restart ?? Roost_Compute_V1_Restart()}
+    set {_uniqueStorage()._restart = newValue}
   }
   /// Returns true if `restart` has been explicitly set.
-  package var hasRestart: Bool {self._restart != nil}
+  package var hasRestart: Bool {_storage._restart != nil}
   /// Clears the value of `restart`. Subsequent reads from it will return its default value.
-  package mutating func clearRestart() {self._restart = nil}
+  package mutating func clearRestart() {_uniqueStorage()._restart = nil}
 
   /// Removed with everything it has when its command ends; never in the trash.
-  package var disposable: Bool = false
+  package var disposable: Bool {
+    get {_storage._disposable}
+    set {_uniqueStorage()._disposable = newValue}
+  }
 
   /// Boot the kernel even where a copy of a prepared template could be had. Only disposable VMs are
   /// copied from templates.
-  package var coldBoot: Bool = false
+  package var coldBoot: Bool {
+    get {_storage._coldBoot}
+    set {_uniqueStorage()._coldBoot = newValue}
+  }
+
+  /// Where it may be, should be and must not be. Nodes and VMs are answered by id, selectors filled in.
+  package var placement: Roost_Fleet_V1_Placement {
+    get {_storage._placement ?? Roost_Fleet_V1_Placement()}
+    set {_uniqueStorage()._placement = newValue}
+  }
+  /// Returns true if `placement` has been explicitly set.
+  package var hasPlacement: Bool {_storage._placement != nil}
+  /// Clears the value of `placement`. Subsequent reads from it will return its default value.
+  package mutating func clearPlacement() {_uniqueStorage()._placement = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _cpu: Roost_Compute_V1_CPU? = nil
-  fileprivate var _memory: Roost_Compute_V1_Memory? = nil
-  fileprivate var _disk: Roost_Compute_V1_Disk? = nil
-  fileprivate var _network: Roost_Compute_V1_Network? = nil
-  fileprivate var _restart: Roost_Compute_V1_Restart? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// Virtual CPUs.
@@ -951,78 +972,139 @@ nonisolated extension Roost_Compute_V1_VM.Power: SwiftProtobuf._ProtoNameProvidi
 
 nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VMSpec"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cpu\0\u{1}memory\0\u{1}disk\0\u{1}image\0\u{1}kernel\0\u{1}ports\0\u{1}network\0\u{1}restart\0\u{1}disposable\0\u{3}cold_boot\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cpu\0\u{1}memory\0\u{1}disk\0\u{1}image\0\u{1}kernel\0\u{1}ports\0\u{1}network\0\u{1}restart\0\u{1}disposable\0\u{3}cold_boot\0\u{2}\u{2}placement\0")
+
+  fileprivate class _StorageClass {
+    var _cpu: Roost_Compute_V1_CPU? = nil
+    var _memory: Roost_Compute_V1_Memory? = nil
+    var _disk: Roost_Compute_V1_Disk? = nil
+    var _image: String = String()
+    var _kernel: String = String()
+    var _ports: [Roost_Compute_V1_PublishedPort] = []
+    var _network: Roost_Compute_V1_Network? = nil
+    var _restart: Roost_Compute_V1_Restart? = nil
+    var _disposable: Bool = false
+    var _coldBoot: Bool = false
+    var _placement: Roost_Fleet_V1_Placement? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _cpu = source._cpu
+      _memory = source._memory
+      _disk = source._disk
+      _image = source._image
+      _kernel = source._kernel
+      _ports = source._ports
+      _network = source._network
+      _restart = source._restart
+      _disposable = source._disposable
+      _coldBoot = source._coldBoot
+      _placement = source._placement
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._cpu) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._memory) }()
-      case 3: try { try decoder.decodeSingularMessageField(value: &self._disk) }()
-      case 4: try { try decoder.decodeSingularStringField(value: &self.image) }()
-      case 5: try { try decoder.decodeSingularStringField(value: &self.kernel) }()
-      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.ports) }()
-      case 7: try { try decoder.decodeSingularMessageField(value: &self._network) }()
-      case 8: try { try decoder.decodeSingularMessageField(value: &self._restart) }()
-      case 9: try { try decoder.decodeSingularBoolField(value: &self.disposable) }()
-      case 10: try { try decoder.decodeSingularBoolField(value: &self.coldBoot) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._cpu) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._memory) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._disk) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._image) }()
+        case 5: try { try decoder.decodeSingularStringField(value: &_storage._kernel) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._ports) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._network) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._restart) }()
+        case 9: try { try decoder.decodeSingularBoolField(value: &_storage._disposable) }()
+        case 10: try { try decoder.decodeSingularBoolField(value: &_storage._coldBoot) }()
+        case 12: try { try decoder.decodeSingularMessageField(value: &_storage._placement) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._cpu {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._memory {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    try { if let v = self._disk {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    } }()
-    if !self.image.isEmpty {
-      try visitor.visitSingularStringField(value: self.image, fieldNumber: 4)
-    }
-    if !self.kernel.isEmpty {
-      try visitor.visitSingularStringField(value: self.kernel, fieldNumber: 5)
-    }
-    if !self.ports.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.ports, fieldNumber: 6)
-    }
-    try { if let v = self._network {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
-    } }()
-    try { if let v = self._restart {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
-    } }()
-    if self.disposable != false {
-      try visitor.visitSingularBoolField(value: self.disposable, fieldNumber: 9)
-    }
-    if self.coldBoot != false {
-      try visitor.visitSingularBoolField(value: self.coldBoot, fieldNumber: 10)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._cpu {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._memory {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._disk {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      } }()
+      if !_storage._image.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._image, fieldNumber: 4)
+      }
+      if !_storage._kernel.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._kernel, fieldNumber: 5)
+      }
+      if !_storage._ports.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._ports, fieldNumber: 6)
+      }
+      try { if let v = _storage._network {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._restart {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+      if _storage._disposable != false {
+        try visitor.visitSingularBoolField(value: _storage._disposable, fieldNumber: 9)
+      }
+      if _storage._coldBoot != false {
+        try visitor.visitSingularBoolField(value: _storage._coldBoot, fieldNumber: 10)
+      }
+      try { if let v = _storage._placement {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Roost_Compute_V1_VMSpec, rhs: Roost_Compute_V1_VMSpec) -> Bool {
-    if lhs._cpu != rhs._cpu {return false}
-    if lhs._memory != rhs._memory {return false}
-    if lhs._disk != rhs._disk {return false}
-    if lhs.image != rhs.image {return false}
-    if lhs.kernel != rhs.kernel {return false}
-    if lhs.ports != rhs.ports {return false}
-    if lhs._network != rhs._network {return false}
-    if lhs._restart != rhs._restart {return false}
-    if lhs.disposable != rhs.disposable {return false}
-    if lhs.coldBoot != rhs.coldBoot {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._cpu != rhs_storage._cpu {return false}
+        if _storage._memory != rhs_storage._memory {return false}
+        if _storage._disk != rhs_storage._disk {return false}
+        if _storage._image != rhs_storage._image {return false}
+        if _storage._kernel != rhs_storage._kernel {return false}
+        if _storage._ports != rhs_storage._ports {return false}
+        if _storage._network != rhs_storage._network {return false}
+        if _storage._restart != rhs_storage._restart {return false}
+        if _storage._disposable != rhs_storage._disposable {return false}
+        if _storage._coldBoot != rhs_storage._coldBoot {return false}
+        if _storage._placement != rhs_storage._placement {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -48,74 +48,50 @@ package nonisolated struct Roost_Compute_V1_VMChange: Sendable {
 }
 
 /// A VM to make.
-package nonisolated struct Roost_Compute_V1_CreateVMRequest: @unchecked Sendable {
+package nonisolated struct Roost_Compute_V1_CreateVMRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// A DNS label, unique in the project. Required.
-  package var name: String {
-    get {_storage._name}
-    set {_uniqueStorage()._name = newValue}
-  }
+  package var name: String = String()
 
   /// Empty: "default".
-  package var project: String {
-    get {_storage._project}
-    set {_uniqueStorage()._project = newValue}
-  }
+  package var project: String = String()
 
   /// What it shall be. Required, with cpu and memory.
   package var spec: Roost_Compute_V1_VMSpec {
-    get {_storage._spec ?? Roost_Compute_V1_VMSpec()}
-    set {_uniqueStorage()._spec = newValue}
+    get {_spec ?? Roost_Compute_V1_VMSpec()}
+    set {_spec = newValue}
   }
   /// Returns true if `spec` has been explicitly set.
-  package var hasSpec: Bool {_storage._spec != nil}
+  package var hasSpec: Bool {self._spec != nil}
   /// Clears the value of `spec`. Subsequent reads from it will return its default value.
-  package mutating func clearSpec() {_uniqueStorage()._spec = nil}
+  package mutating func clearSpec() {self._spec = nil}
 
   /// See VM.labels.
-  package var labels: Dictionary<String,String> {
-    get {_storage._labels}
-    set {_uniqueStorage()._labels = newValue}
-  }
+  package var labels: Dictionary<String,String> = [:]
 
   /// See VM.annotations.
-  package var annotations: Dictionary<String,String> {
-    get {_storage._annotations}
-    set {_uniqueStorage()._annotations = newValue}
-  }
+  package var annotations: Dictionary<String,String> = [:]
 
   /// Start it too: the answer then says RUNNING.
-  package var startOnCreate: Bool {
-    get {_storage._startOnCreate}
-    set {_uniqueStorage()._startOnCreate = newValue}
-  }
+  package var startOnCreate: Bool = false
 
   /// The node to use, by id or name; empty lets the scheduler choose.
-  package var node: String {
-    get {_storage._node}
-    set {_uniqueStorage()._node = newValue}
-  }
+  package var node: String = String()
 
   /// Check everything, change nothing, and answer as if it had been done.
-  package var validateOnly: Bool {
-    get {_storage._validateOnly}
-    set {_uniqueStorage()._validateOnly = newValue}
-  }
+  package var validateOnly: Bool = false
 
   /// When to answer.
-  package var wait: Roost_Compute_V1_Wait.Until {
-    get {_storage._wait}
-    set {_uniqueStorage()._wait = newValue}
-  }
+  package var wait: Roost_Compute_V1_Wait.Until = .unspecified
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _spec: Roost_Compute_V1_VMSpec? = nil
 }
 
 /// Which VM to read.
@@ -800,123 +776,71 @@ nonisolated extension Roost_Compute_V1_CreateVMRequest: SwiftProtobuf.Message, S
   package static let protoMessageName: String = _protobuf_package + ".CreateVMRequest"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}project\0\u{1}spec\0\u{1}labels\0\u{1}annotations\0\u{3}start_on_create\0\u{1}node\0\u{3}validate_only\0\u{1}wait\0")
 
-  fileprivate class _StorageClass {
-    var _name: String = String()
-    var _project: String = String()
-    var _spec: Roost_Compute_V1_VMSpec? = nil
-    var _labels: Dictionary<String,String> = [:]
-    var _annotations: Dictionary<String,String> = [:]
-    var _startOnCreate: Bool = false
-    var _node: String = String()
-    var _validateOnly: Bool = false
-    var _wait: Roost_Compute_V1_Wait.Until = .unspecified
-
-      // This property is used as the initial default value for new instances of the type.
-      // The type itself is protecting the reference to its storage via CoW semantics.
-      // This will force a copy to be made of this reference when the first mutation occurs;
-      // hence, it is safe to mark this as `nonisolated(unsafe)`.
-      static nonisolated(unsafe) let defaultInstance = _StorageClass()
-
-    private init() {}
-
-    init(copying source: _StorageClass) {
-      _name = source._name
-      _project = source._project
-      _spec = source._spec
-      _labels = source._labels
-      _annotations = source._annotations
-      _startOnCreate = source._startOnCreate
-      _node = source._node
-      _validateOnly = source._validateOnly
-      _wait = source._wait
-    }
-  }
-
-  fileprivate mutating func _uniqueStorage() -> _StorageClass {
-    if !isKnownUniquelyReferenced(&_storage) {
-      _storage = _StorageClass(copying: _storage)
-    }
-    return _storage
-  }
-
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    _ = _uniqueStorage()
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      while let fieldNumber = try decoder.nextFieldNumber() {
-        // The use of inline closures is to circumvent an issue where the compiler
-        // allocates stack space for every case branch when no optimizations are
-        // enabled. https://github.com/apple/swift-protobuf/issues/1034
-        switch fieldNumber {
-        case 1: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
-        case 2: try { try decoder.decodeSingularStringField(value: &_storage._project) }()
-        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._spec) }()
-        case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &_storage._labels) }()
-        case 5: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &_storage._annotations) }()
-        case 6: try { try decoder.decodeSingularBoolField(value: &_storage._startOnCreate) }()
-        case 7: try { try decoder.decodeSingularStringField(value: &_storage._node) }()
-        case 8: try { try decoder.decodeSingularBoolField(value: &_storage._validateOnly) }()
-        case 9: try { try decoder.decodeSingularEnumField(value: &_storage._wait) }()
-        default: break
-        }
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.project) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._spec) }()
+      case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
+      case 5: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.annotations) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.startOnCreate) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 8: try { try decoder.decodeSingularBoolField(value: &self.validateOnly) }()
+      case 9: try { try decoder.decodeSingularEnumField(value: &self.wait) }()
+      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every if/case branch local when no optimizations
-      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-      // https://github.com/apple/swift-protobuf/issues/1182
-      if !_storage._name.isEmpty {
-        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 1)
-      }
-      if !_storage._project.isEmpty {
-        try visitor.visitSingularStringField(value: _storage._project, fieldNumber: 2)
-      }
-      try { if let v = _storage._spec {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-      } }()
-      if !_storage._labels.isEmpty {
-        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: _storage._labels, fieldNumber: 4)
-      }
-      if !_storage._annotations.isEmpty {
-        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: _storage._annotations, fieldNumber: 5)
-      }
-      if _storage._startOnCreate != false {
-        try visitor.visitSingularBoolField(value: _storage._startOnCreate, fieldNumber: 6)
-      }
-      if !_storage._node.isEmpty {
-        try visitor.visitSingularStringField(value: _storage._node, fieldNumber: 7)
-      }
-      if _storage._validateOnly != false {
-        try visitor.visitSingularBoolField(value: _storage._validateOnly, fieldNumber: 8)
-      }
-      if _storage._wait != .unspecified {
-        try visitor.visitSingularEnumField(value: _storage._wait, fieldNumber: 9)
-      }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if !self.project.isEmpty {
+      try visitor.visitSingularStringField(value: self.project, fieldNumber: 2)
+    }
+    try { if let v = self._spec {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    if !self.labels.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.labels, fieldNumber: 4)
+    }
+    if !self.annotations.isEmpty {
+      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.annotations, fieldNumber: 5)
+    }
+    if self.startOnCreate != false {
+      try visitor.visitSingularBoolField(value: self.startOnCreate, fieldNumber: 6)
+    }
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 7)
+    }
+    if self.validateOnly != false {
+      try visitor.visitSingularBoolField(value: self.validateOnly, fieldNumber: 8)
+    }
+    if self.wait != .unspecified {
+      try visitor.visitSingularEnumField(value: self.wait, fieldNumber: 9)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Roost_Compute_V1_CreateVMRequest, rhs: Roost_Compute_V1_CreateVMRequest) -> Bool {
-    if lhs._storage !== rhs._storage {
-      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
-        let _storage = _args.0
-        let rhs_storage = _args.1
-        if _storage._name != rhs_storage._name {return false}
-        if _storage._project != rhs_storage._project {return false}
-        if _storage._spec != rhs_storage._spec {return false}
-        if _storage._labels != rhs_storage._labels {return false}
-        if _storage._annotations != rhs_storage._annotations {return false}
-        if _storage._startOnCreate != rhs_storage._startOnCreate {return false}
-        if _storage._node != rhs_storage._node {return false}
-        if _storage._validateOnly != rhs_storage._validateOnly {return false}
-        if _storage._wait != rhs_storage._wait {return false}
-        return true
-      }
-      if !storagesAreEqual {return false}
-    }
+    if lhs.name != rhs.name {return false}
+    if lhs.project != rhs.project {return false}
+    if lhs._spec != rhs._spec {return false}
+    if lhs.labels != rhs.labels {return false}
+    if lhs.annotations != rhs.annotations {return false}
+    if lhs.startOnCreate != rhs.startOnCreate {return false}
+    if lhs.node != rhs.node {return false}
+    if lhs.validateOnly != rhs.validateOnly {return false}
+    if lhs.wait != rhs.wait {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -38,6 +38,7 @@ extension VMDraft {
         kernel = spec.kernel
         disposable = spec.disposable
         coldBoot = spec.coldBoot
+        placement = try PlacementDraft(spec.placement)
         network = try NetworkMode(spec.network.mode)
         restart = RestartPolicy(
             mode: try RestartMode(spec.restart.mode),
@@ -113,6 +114,7 @@ extension Roost_Compute_V1_VMSpec {
         restart.maxRestarts = Int32(clamping: spec.restart.maxRestarts)
         disposable = spec.disposable
         coldBoot = spec.coldBoot
+        if let rules = spec.placement { placement = Roost_Fleet_V1_Placement(rules) }
     }
 }
 
@@ -131,7 +133,8 @@ extension Roost_Compute_V1_VMStatus {
 }
 
 extension VMSpec {
-    /// A complete spec, as the control side sends it to a node and the API answers with it.
+    /// A complete spec, as the control side sends it to a node and the API answers with it; without
+    /// its placement, which is no matter of a node's.
     ///
     /// - Throws: one violation for each field that is missing: nothing is filled in here.
     package init(_ spec: Roost_Compute_V1_VMSpec) throws(Fault) {

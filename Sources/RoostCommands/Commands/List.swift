@@ -30,7 +30,7 @@ struct List: RoostCommand {
     )
     var selector: String?
 
-    @Option(help: "Only those of this node.")
+    @Option(help: "Only those of this node.", completion: Candidates.nodes.completion)
     var node: String?
 
     @Flag(help: "Go on and show each change.")

@@ -32,13 +32,10 @@ struct SpecOptions: ParsableArguments {
     )
     var kernel: String?
 
-    @Option(help: "The node to run on.")
-    var node: String?
-
     @Flag(name: .customLong("no-net"), help: "Without a network device.")
     var noNet = false
 
-    /// The request that makes it and starts it.
+    /// The request that makes it and starts it, somewhere.
     func request(name: String, image: String) throws(Fault) -> Roost_Compute_V1_CreateVMRequest {
         var spec = Roost_Compute_V1_VMSpec()
         spec.cpu = .with { $0.cores = cpus }
@@ -53,13 +50,11 @@ struct SpecOptions: ParsableArguments {
         for text in publish { spec.ports.append(try publishedPort(text)) }
         if noNet { spec.network = .with { $0.mode = .none } }
         let labels = try RoostCommands.labels(label)
-        let node = node ?? ""
         let spoken = spec
         return .with {
             $0.name = name
             $0.spec = spoken
             $0.labels = labels
-            $0.node = node
             $0.startOnCreate = true
         }
     }
@@ -89,6 +84,7 @@ struct Run: GuestCodeCommand {
               roost run -it -- sh
               roost run alpine -- cat /etc/os-release
               roost run --name box -c 2 -m 512 -p 8080:80 -d
+              roost run -d -l app=web --anti-affinity app=web --spread-over rack
             """
     )
 
@@ -121,6 +117,7 @@ struct Run: GuestCodeCommand {
     var noTemplate = false
 
     @OptionGroup(title: "VM") var spec: SpecOptions
+    @OptionGroup(title: "Placement") var placement: PlacementOptions
     @OptionGroup(title: "Command") var guest: GuestCommandOptions
     @OptionGroup(title: "Change") var change: ChangeOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -152,6 +149,9 @@ struct Run: GuestCodeCommand {
         request.project = project
         request.spec.disposable = isDisposable
         request.spec.coldBoot = noTemplate
+        request.node = placement.node ?? ""
+        let rules = try placement.rules()
+        if rules != Roost_Fleet_V1_Placement() { request.spec.placement = rules }
         request.validateOnly = change.dryRun
         var command = try GuestCommand(
             vm: name,

@@ -16,6 +16,7 @@ enum Candidates: Sendable {
     case images
     case kernels
     case operations
+    case nodes
     case contexts
 
     /// For one completion; a test on a busy machine has more.
@@ -100,6 +101,8 @@ enum Candidates: Sendable {
             }
             return try await daemon.operations.listOperations(request, options: options).operations
                 .map(\.id)
+        case .nodes:
+            return try await daemon.nodes.listNodes(.init(), options: options).nodes.map(\.name)
         case .contexts: return []
         }
     }

@@ -13,6 +13,8 @@ struct Daemon: Sendable {
     let guests: Roost_Compute_V1_GuestService.Client<Transport>
     let images: Roost_Image_V1_ImageService.Client<Transport>
     let operations: Roost_Ops_V1_OperationService.Client<Transport>
+    let nodes: Roost_Fleet_V1_NodeService.Client<Transport>
+    let explanations: Roost_Ops_V1_ExplainService.Client<Transport>
     let about: Roost_Ops_V1_DaemonService.Client<Transport>
 
     init(_ client: GRPCClient<Transport>) {
@@ -21,6 +23,8 @@ struct Daemon: Sendable {
         guests = .init(wrapping: client)
         images = .init(wrapping: client)
         operations = .init(wrapping: client)
+        nodes = .init(wrapping: client)
+        explanations = .init(wrapping: client)
         about = .init(wrapping: client)
     }
 

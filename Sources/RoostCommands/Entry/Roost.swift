@@ -41,6 +41,10 @@ struct Roost: AsyncParsableCommand {
                 subcommands: [CheckpointGroup.self, CheckpointLog.self, Back.self]
             ),
             CommandGroup(
+                name: "Fleet",
+                subcommands: [NodeGroup.self, Why.self, WhatIfGroup.self]
+            ),
+            CommandGroup(
                 name: "Catalogue and daemon",
                 subcommands: [
                     Pull.self, LogIn.self, LogOut.self, ImageGroup.self, KernelGroup.self,

@@ -1,16 +1,24 @@
 package import RoostLink
 package import RoostModel
 package import RoostScheduler
+package import RoostStore
 import Synchronization
 
-/// The nodes that can be reached, and what of them is promised.
+/// The nodes that can be reached, what operators say of them, and what of them is promised.
 ///
-/// What is promised is the sum over VMs that shall run; it lives in memory and is counted anew
-/// from the rows when a control plane starts.
+/// A decision and the room that it takes are one step under one lock: of two requests that are
+/// decided at once, the second sees the first. What is promised is the sum over VMs; it lives in
+/// memory and is counted anew from the rows when a control plane starts.
 package final class NodeDirectory: Sendable {
     private struct State {
         var links: [NodeID: any NodeLink] = [:]
+        /// What each node says of itself.
+        var said: [NodeID: NodeFacts] = [:]
+        /// What operators say of it.
+        var rows: [NodeID: Versioned<NodeRow>] = [:]
         var fleet: Fleet
+        /// The revision of the latest commit that this control plane knows of.
+        var revision = Revision(0)
     }
 
     private let state: Mutex<State>
@@ -19,23 +27,51 @@ package final class NodeDirectory: Sendable {
         state = Mutex(State(fleet: Fleet(strategy: strategy)))
     }
 
-    /// Makes a node known, or known anew.
+    // MARK: Nodes
+
+    /// Makes a node known, or known anew. What operators said of it stays.
     package func join(
         _ link: any NodeLink,
+        name: String = "",
         capacity: NodeCapacity,
-        policy: OvercommitPolicy = OvercommitPolicy()
+        policy: OvercommitPolicy = OvercommitPolicy(),
+        labels: [String: String] = [:]
     ) {
+        let said = NodeFacts(
+            id: link.node,
+            name: name,
+            cores: capacity.cores,
+            memoryMiB: capacity.memoryMiB,
+            policy: policy,
+            labels: labels
+        )
         state.withLock { state in
             state.links[link.node] = link
-            state.fleet.join([
-                NodeFacts(
-                    id: link.node,
-                    cores: capacity.cores,
-                    memoryMiB: capacity.memoryMiB,
-                    policy: policy
-                )
-            ])
+            state.said[link.node] = said
+            Self.join(link.node, &state)
         }
+    }
+
+    /// Takes in what operators say of a node; an older word than is known changes nothing.
+    package func take(_ row: Versioned<NodeRow>) {
+        state.withLock { state in
+            let known = state.rows[row.row.node]?.version
+            guard known.map({ $0 < row.version }) ?? true else { return }
+            state.rows[row.row.node] = row
+            Self.join(row.row.node, &state)
+        }
+    }
+
+    /// Puts a node into the fleet as both the node and its operators have it.
+    private static func join(_ node: NodeID, _ state: inout State) {
+        guard var facts = state.said[node] else { return }
+        if let row = state.rows[node]?.row {
+            facts.labels.merge(row.labels) { $1 }
+            facts.taints = row.taints
+            if row.isCordoned { facts.state = .cordoned }
+        }
+        guard state.fleet.facts(node) != facts else { return }
+        state.fleet.join([facts])
     }
 
     /// The way to `node`.
@@ -58,53 +94,226 @@ package final class NodeDirectory: Sendable {
     /// The fleet as it is now: a copy, to ask and to try things on.
     package var fleet: Fleet { state.withLock { $0.fleet } }
 
-    /// Which node `request` would go to.
+    /// What operators say of `node`, as it is known here; `nil` when nobody ever said anything.
+    package func row(_ node: NodeID) -> Versioned<NodeRow>? { state.withLock { $0.rows[node] } }
+
+    /// The node that `reference` means: a name, an id, or a unique prefix of one (4 digits or more).
+    ///
+    /// - Throws: ``Reason/invalidFields`` for `field` without one, ``Reason/nodeNotFound``,
+    ///   ``Reason/ambiguousName``.
+    package func find(_ reference: String, field: String = "node") throws(Fault) -> NodeID {
+        guard !reference.isEmpty else {
+            throw .invalid(field, "is required: a node's name, its id, or a unique prefix of that")
+        }
+        let nodes = fleet.nodes
+        let named = nodes.filter { $0.name == reference }
+        if named.count == 1, let node = named.first { return node.id }
+        let byID = nodes.filter {
+            reference.utf8.count >= 4 && $0.id.description.hasPrefix(reference)
+        }
+        if named.isEmpty, byID.count == 1, let node = byID.first { return node.id }
+        guard named.isEmpty && byID.isEmpty else {
+            throw Fault(
+                .ambiguousName,
+                "'\(shown(reference))' in \(field) means several nodes; use an id"
+            )
+        }
+        throw Fault(
+            .nodeNotFound,
+            "no node '\(shown(reference))' (\(field))",
+            metadata: ["node": shown(reference)]
+        )
+    }
+
+    /// What `node` says of itself, without its operators.
+    package func own(_ node: NodeID) -> NodeFacts? { state.withLock { $0.said[node] } }
+
+    /// What people call `node`.
+    package func name(_ node: NodeID) -> String { fleet.name(node) }
+
+    // MARK: Promises
+
+    /// A decision as it is stored.
+    package struct Decided: Sendable {
+        package var node: NodeID
+        package var explanation: Explanation
+        /// What operators said of the node when it was decided; a commit compares it.
+        package var row: Revision?
+    }
+
+    /// Notes that everything up to `revision` may count in what is decided from now on.
+    package func note(_ revision: Revision) {
+        state.withLock { state in state.revision = max(state.revision, revision) }
+    }
+
+    /// The latest revision that decisions count from.
+    package var revision: Revision { state.withLock { $0.revision } }
+
+    /// Decides where `vm` goes and, unless it is only asked, promises it the room at once, which
+    /// ``count(_:)`` or ``forget(_:)`` sees to later.
     ///
     /// - Throws: the refusal with the smallest change that would help, as a fault;
     ///   as ``Fleet/place(_:for:)``.
-    package func place(_ request: PlacementRequest) throws(Fault) -> NodeID {
-        let outcome: Result<Placement, Fault> = state.withLock { state in
-            do throws(Fault) { return .success(try state.fleet.place(request)) } catch {
-                return .failure(error)
-            }
+    package func place(
+        _ request: PlacementRequest,
+        for vm: VMID,
+        isRunning: Bool,
+        isOnlyAsked: Bool = false
+    ) throws(Fault) -> Decided {
+        let outcome: Result<Choice, Fault> = state.withLock { state in
+            do throws(Fault) {
+                switch try state.fleet.place(request, for: vm) {
+                case .refused(let refusal): return .success(.refused(refusal, state.fleet))
+                case .placed(let decision):
+                    if !isOnlyAsked {
+                        try state.fleet.add(vm, request, on: decision.node, isRunning: isRunning)
+                    }
+                    var explanation = decision.explanation
+                    explanation.revision = UInt64(max(state.revision.number, 0))
+                    return .success(
+                        .placed(
+                            Decided(
+                                node: decision.node,
+                                explanation: explanation,
+                                row: state.rows[decision.node]?.version
+                            )
+                        )
+                    )
+                }
+            } catch { return .failure(error) }
         }
         switch try outcome.get() {
-        case .placed(let decision): return decision.node
-        case .refused(let refusal):
-            // On a copy and outside the lock: it looks at every node.
-            let fleet = fleet
-            let remedy = try fleet.remedies(for: request, limit: 1).first
-            let change = remedy.map { remedy in
-                remedy.changes.map { $0.text(request.rules, names: \.short) }
-                    .joined(separator: " and ")
-            }
-            throw refusal.fault(change: change)
+        case .placed(let decided): return decided
+        // On a copy and outside the lock: it looks at every node.
+        case .refused(let refusal, let fleet): throw try fleet.fault(refusal)
         }
     }
 
-    /// Promises room on `node` to `vm`, once; checks and takes in one step.
-    package func promise(_ vm: VMID, spec: VMSpec, on node: NodeID) throws(Fault) {
-        let request = PlacementRequest(cores: spec.cores, memoryMiB: spec.memoryMiB)
+    private enum Choice {
+        case placed(Decided)
+        case refused(Refusal, Fleet)
+    }
+
+    /// Promises room on its node to a VM that is there already, so that it can start; checks and
+    /// takes in one step.
+    package func promise(_ vm: VM, on node: NodeID) throws(Fault) {
         let outcome: Result<Void, Fault> = state.withLock { state in
             do throws(Fault) {
-                try state.fleet.reserve(vm, request, on: node)
+                try state.fleet.reserve(vm.id, PlacementRequest(vm), on: node)
                 return .success(())
             } catch { return .failure(error) }
         }
         try outcome.get()
     }
 
-    /// Counts `vm` whether it fits or not: it runs, so the room is taken.
+    /// Takes in a VM that comes back from the trash, where its disks are, as one that does not run:
+    /// checks the required rules about other VMs and takes its place among them in one step.
     ///
-    /// Does nothing for a node that never joined.
-    package func count(_ vm: VMID, spec: VMSpec, on node: NodeID) {
+    /// - Throws: ``Reason/noNodeFits`` naming the rule.
+    package func admit(_ vm: VM) throws(Fault) {
+        guard let node = vm.status.node else { return }
+        let request = PlacementRequest(vm)
+        let outcome: Result<Constraint?, Fault> = state.withLock { state in
+            // Two ask at once: only one of them is accepted.
+            if state.fleet.resident(vm.id) != nil { return .success(nil) }
+            do throws(Fault) {
+                let conflict = try state.fleet.conflict(request, on: node, for: vm.id)
+                if conflict == nil {
+                    try state.fleet.add(vm.id, request, on: node, isRunning: false)
+                }
+                return .success(conflict)
+            } catch { return .failure(error) }
+        }
+        guard let conflict = try outcome.get() else { return }
+        let text = conflict.text(request.rules)
+        throw Fault(
+            .noNodeFits,
+            "\(vm.name) cannot come back to \(name(node)), where its disks are: \(text)",
+            metadata: ["change": "remove the VMs that it must be apart from"]
+        )
+    }
+
+    /// Counts `vm` as its row says, whether it fits or not: on its node, with cores and memory if it
+    /// runs or is about to. One in the trash holds nothing, unless it is about to come back.
+    package func count(_ vm: VM) {
+        guard let node = vm.status.node, vm.deletedAt == nil || vm.runningOp != nil else {
+            return forget(vm.id)
+        }
         state.withLock { state in
-            state.fleet.count(vm, cores: spec.cores, memoryMiB: spec.memoryMiB, on: node)
+            state.fleet.count(
+                vm.id,
+                PlacementRequest(vm),
+                on: node,
+                isRunning: vm.holdsRoom
+            )
         }
     }
 
-    /// Takes the promise back. Fine when there is none.
+    /// Sees to the cores and memory of `vm` as a row says that was read, and may be old by now: one
+    /// that is not here any more and does not run does not come back by it.
+    package func confirm(_ vm: VM) {
+        let isKnown = state.withLock { state in
+            guard let held = state.fleet.resident(vm.id) else { return false }
+            state.fleet.count(vm.id, held.request, on: held.node, isRunning: vm.holdsRoom)
+            return true
+        }
+        if !isKnown, vm.holdsRoom { count(vm) }
+    }
+
+    /// Takes back the cores and memory of `vm`, which keeps its place among the others. Fine when it
+    /// holds nothing.
     package func release(_ vm: VMID) {
+        state.withLock { state in
+            guard let held = state.fleet.resident(vm) else { return }
+            state.fleet.count(vm, held.request, on: held.node, isRunning: false)
+        }
+    }
+
+    /// Takes back all that `vm` holds. Fine when it holds nothing.
+    package func forget(_ vm: VMID) {
         state.withLock { $0.fleet.remove(vm) }
+    }
+}
+
+extension Fleet {
+    /// What people call `node`: its name, or the beginning of its id.
+    package func name(_ node: NodeID) -> String {
+        guard let name = facts(node)?.name, !name.isEmpty else { return node.short }
+        return name
+    }
+
+    /// The refusal as a fault, with the smallest change that would help.
+    package func fault(_ refusal: Refusal) throws(Fault) -> Fault {
+        let change = try smallestChange(refusal.request)
+        var fault = refusal.fault(change: change)
+        // Its remedy is for every want of room; this one knows more.
+        if fault.reason == .noCapacity, let change {
+            fault.message += "; it would fit after: \(change)"
+        }
+        return fault
+    }
+
+    /// The smallest change after which `request` fits, for people; tried on a copy.
+    package func smallestChange(_ request: PlacementRequest) throws(Fault) -> String? {
+        try remedies(for: request, limit: 1).first.map { $0.text(request.rules, self) }
+    }
+}
+
+extension Remedy {
+    /// The changes for people.
+    func text(_ rules: PlacementRules, _ fleet: Fleet) -> String {
+        changes.map { $0.text(rules, names: fleet.name) }.joined(separator: " and ")
+    }
+}
+
+extension PlacementRequest {
+    /// What a VM that there is needs of a node. Its node is left out: it is there.
+    package init(_ vm: VM) {
+        self.init(
+            cores: vm.spec.cores,
+            memoryMiB: vm.spec.memoryMiB,
+            labels: vm.labels,
+            rules: vm.spec.placement ?? PlacementRules()
+        )
     }
 }

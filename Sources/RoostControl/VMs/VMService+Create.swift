@@ -7,10 +7,12 @@ import RoostStore
 extension VMService {
     /// Creates a VM, and starts it when the draft says so.
     ///
-    /// Accepted by one commit: row, name, ports and operation. Image and kernel are resolved and the
-    /// room is promised before; everything slow comes after.
+    /// Accepted by one commit: row, name, ports, operation and why it is where it is; the commit
+    /// compares what operators say of the node. The node is chosen, its room promised, and image and
+    /// kernel are resolved there before; everything slow comes after.
     /// - Throws: every violation of the draft at once, ``Reason/nameTaken``, ``Reason/portTaken``,
-    ///   ``Reason/noCapacity``, what the node says of image and kernel.
+    ///   ``Reason/noCapacity`` or ``Reason/noNodeFits`` with the smallest change, a node or VM that a
+    ///   rule names and that is not there, what the node says of image and kernel.
     package func create(
         _ draft: VMDraft,
         _ context: RequestContext
@@ -25,69 +27,84 @@ extension VMService {
         _ context: RequestContext
     ) async throws(Fault) -> Accepted {
         let violations = draft.violations()
-        guard violations.isEmpty, let cores = draft.cores, let memoryMiB = draft.memoryMiB else {
-            throw .invalid(violations)
+        guard violations.isEmpty else { throw .invalid(violations) }
+        let request = try await placementRequest(draft)
+        while true {
+            let id: VMID = parts.surroundings.identifier()
+            let isOnlyAsked = context.validateOnly
+            let place = try await findPlace(id, request, draft, isOnlyAsked: isOnlyAsked)
+            do throws(Fault) {
+                let images = place.images
+                let more = draft.violations(memoryFloorMiB: images.memoryFloorMiB)
+                guard more.isEmpty else { throw .invalid(more) }
+                let vm = try newVM(draft, images, id, place.decided.node, request, context)
+                if isOnlyAsked {
+                    let operation = vm.createOp
+                    return .settled(
+                        VMOutcome(vm: vm, etag: nil, changed: false, operation: operation)
+                    )
+                }
+                if let accepted = try await acceptAt(place.decided, vm, draft, request, context) {
+                    return accepted
+                }
+            } catch {
+                if !isOnlyAsked { parts.nodes.forget(id) }
+                throw error
+            }
+            parts.nodes.forget(id)
         }
-        let node = try parts.nodes.place(
-            PlacementRequest(cores: cores, memoryMiB: memoryMiB, node: try nodeID(draft.node))
-        )
-        let link = try parts.nodes.link(node)
-        let images = try await link.resolve(image: draft.image, kernel: draft.kernel)
-        let more = draft.violations(memoryFloorMiB: images.memoryFloorMiB)
-        guard more.isEmpty else { throw .invalid(more) }
-        let vm = try newVM(draft, images, node, context, cores: cores, memoryMiB: memoryMiB)
-        if context.validateOnly {
-            return .settled(VMOutcome(vm: vm, etag: nil, changed: false, operation: vm.createOp))
-        }
-        return try await reserve(vm, draft, node, context)
     }
 
-    private func reserve(
+    /// `nil`: operators said something new of the node meanwhile, decide again.
+    private func acceptAt(
+        _ decided: NodeDirectory.Decided,
         _ vm: VM,
         _ draft: VMDraft,
-        _ node: NodeID,
+        _ request: PlacementRequest,
         _ context: RequestContext
-    ) async throws(Fault) -> Accepted {
+    ) async throws(Fault) -> Accepted? {
         var vm = vm
-        if draft.startOnCreate { try promise(vm, on: node) }
-        do throws(Fault) {
-            vm.spec.ports = try await choosePorts(vm.spec.ports, on: node)
-            let row = operation(
-                context,
-                vm,
-                LifecycleIntent(
-                    action: draft.startOnCreate ? .start : .provision,
-                    formerDesired: nil,
-                    removesRow: vm.spec.disposable,
-                    isCreate: true,
-                    failurePrefix: draft.startOnCreate
-                        ? "Failed to start: " : "Failed to provision: "
-                )
+        vm.spec.ports = try await choosePorts(vm.spec.ports, on: decided.node)
+        let row = operation(
+            context,
+            vm,
+            LifecycleIntent(
+                action: draft.startOnCreate ? .start : .provision,
+                formerDesired: nil,
+                removesRow: vm.spec.disposable,
+                isCreate: true,
+                failurePrefix: draft.startOnCreate ? "Failed to start: " : "Failed to provision: "
             )
-            var batch = Batch()
-            batch.insert(row)
-            let name = NameRow(project: vm.project, name: vm.name, vm: vm.id)
-            if parts.failpoints.skips(.takenName) { batch.put(name) } else { batch.insert(name) }
-            for port in vm.spec.ports {
-                let row = PortRow(node: node, port: port, vm: vm.id)
-                if parts.failpoints.skips(.takenPort) { batch.put(row) } else { batch.insert(row) }
-            }
-            batch.insert(vm)
-            try await parts.failpoints.pass(.beforeAccept)
+        )
+        var batch = Batch()
+        batch.insert(row)
+        let name = NameRow(project: vm.project, name: vm.name, vm: vm.id)
+        if parts.failpoints.skips(.takenName) { batch.put(name) } else { batch.insert(name) }
+        for port in vm.spec.ports {
+            let row = PortRow(node: decided.node, port: port, vm: vm.id)
+            if parts.failpoints.skips(.takenPort) { batch.put(row) } else { batch.insert(row) }
+        }
+        batch.insert(vm)
+        batch.put(placementRow(vm, decided, isExplicit: request.node != nil))
+        require(decided, &batch)
+        try await parts.failpoints.pass(.beforeAccept)
+        do throws(Fault) {
             try await commitCreate(batch, vm)
-            return .toDrive(row, vm)
         } catch {
-            parts.nodes.release(vm.id)
+            if try await isOvertaken(error, decided.node) { return nil }
             throw error
         }
+        // What was promised was the request's; the row is what counts from now on.
+        parts.nodes.count(vm)
+        return .toDrive(row, vm)
     }
 
     /// Promises `vm` its room on `node`, or throws ``Reason/noCapacity``.
     func promise(_ vm: VM, on node: NodeID) throws(Fault) {
         if parts.failpoints.skips(.capacity) {
-            parts.nodes.count(vm.id, spec: vm.spec, on: node)
+            parts.nodes.count(vm)
         } else {
-            try parts.nodes.promise(vm.id, spec: vm.spec, on: node)
+            try parts.nodes.promise(vm, on: node)
         }
     }
 
@@ -96,6 +113,7 @@ extension VMService {
         do throws(Fault) {
             try await commit(batch)
         } catch  where error.reason == .storeConflict {
+            if error.metadata["table"] == NodeRow.table { throw error }
             if try await parts.store.get(NameRow.self, NameRow.key(vm.project, vm.name)) != nil {
                 throw Fault(
                     .nameTaken,
@@ -110,10 +128,10 @@ extension VMService {
     private func newVM(
         _ draft: VMDraft,
         _ images: ResolvedImages,
+        _ id: VMID,
         _ node: NodeID,
-        _ context: RequestContext,
-        cores: Int,
-        memoryMiB: Int
+        _ request: PlacementRequest,
+        _ context: RequestContext
     ) throws(Fault) -> VM {
         let disk = draft.rootDiskGiB ?? max(images.rootDiskFloorGiB, 4)
         guard disk >= images.rootDiskFloorGiB else {
@@ -123,8 +141,8 @@ extension VMService {
             )
         }
         let spec = VMSpec(
-            cores: cores,
-            memoryMiB: memoryMiB,
+            cores: request.cores,
+            memoryMiB: request.memoryMiB,
             rootDiskGiB: disk,
             image: images.image,
             kernel: images.kernel,
@@ -132,10 +150,11 @@ extension VMService {
             network: draft.network,
             restart: draft.restart,
             disposable: draft.disposable,
-            coldBoot: draft.coldBoot
+            coldBoot: draft.coldBoot,
+            placement: request.rules == PlacementRules() ? nil : request.rules
         )
         return VM(
-            id: parts.surroundings.identifier(),
+            id: id,
             name: draft.name,
             project: draft.project,
             labels: draft.labels,
@@ -151,17 +170,6 @@ extension VMService {
             createdAt: now,
             operation: context.operation
         )
-    }
-
-    private func nodeID(_ text: String) throws(Fault) -> NodeID? {
-        if text.isEmpty { return nil }
-        let known = parts.nodes.fleet.nodes.map(\.id)
-        if let id = NodeID(text), known.contains(id) { return id }
-        let matches = known.filter { text.utf8.count >= 4 && $0.description.hasPrefix(text) }
-        guard matches.count == 1, let id = matches.first else {
-            throw Fault(.nodeNotFound, "no node '\(shown(text))'")
-        }
-        return id
     }
 
     /// Gives every port 0 a free one from 20,000 up; the commit finds out who was first.

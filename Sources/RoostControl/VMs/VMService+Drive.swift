@@ -129,6 +129,8 @@ extension VMService {
         as operation: OperationID
     ) async throws(Fault) -> VMReport {
         let link = try parts.nodes.link(vm.status.node)
+        var spec = vm.spec
+        spec.placement = nil
         let delta = AssignmentDelta(
             operation: operation,
             epoch: parts.epoch,
@@ -136,7 +138,7 @@ extension VMService {
                 id: vm.id,
                 name: vm.name,
                 generation: vm.generation,
-                spec: vm.spec,
+                spec: spec,
                 desired: vm.desired
             ),
             action: action
@@ -194,6 +196,21 @@ extension VMService {
         var batch = Batch()
         try await finish(operation, found, outcome, &batch)
         try await commit(batch)
+        giveUpPlaces(batch)
+    }
+
+    /// What has gone by `batch`, or to the trash, no longer counts for anybody's rules. Not before it
+    /// is durable: whoever came in its place meanwhile would stand beside it.
+    func giveUpPlaces(_ batch: Batch) {
+        if parts.failpoints.skips(.release) { return }
+        for write in batch.writes {
+            switch write {
+            case .put(let row):
+                if let vm = row as? VM, vm.deletedAt != nil { parts.nodes.count(vm) }
+            case .delete(let table, let key):
+                if table == VM.table, let id = VMID(key) { parts.nodes.forget(id) }
+            }
+        }
     }
 
     /// Writes into `batch` how an operation ended, and its VM after it.
@@ -243,6 +260,7 @@ extension VMService {
         if removes {
             batch.require(VM.self, vm.key, at: found.version)
             batch.delete(VM.self, vm.key)
+            batch.delete(PlacementRow.self, vm.key)
         } else {
             batch.replace(found, with: vm)
         }

@@ -2,6 +2,7 @@ import Logging
 import RoostLink
 package import RoostModel
 package import RoostOperations
+import RoostScheduler
 package import RoostStore
 
 /// What is to be made of a VM that runs.
@@ -70,8 +71,8 @@ extension VMService {
         guard violations.isEmpty else { throw .invalid(violations) }
         if context.validateOnly {
             let plan = try await planFork(reference, project, order, context)
-            try promiseAll(plan)
-            for copy in plan.copies { parts.nodes.release(copy.id) }
+            _ = try promiseAll(plan)
+            for copy in plan.copies { parts.nodes.forget(copy.id) }
             return plan.copies.map { copy in
                 VMOutcome(vm: copy, etag: nil, changed: false, operation: copy.createOp)
             }
@@ -190,13 +191,17 @@ extension VMService {
         )
     }
 
-    /// Promises every copy its room, or none.
-    private func promiseAll(_ plan: ForkPlan) throws(Fault) {
+    /// Promises every copy its room where the memory is, or none. Its node must take new VMs, and the
+    /// rules that it has from its parent hold for it too.
+    private func promiseAll(_ plan: ForkPlan) throws(Fault) -> [NodeDirectory.Decided] {
+        var decisions: [NodeDirectory.Decided] = []
         for (index, copy) in plan.copies.enumerated() {
             do throws(Fault) {
-                try promise(copy, on: plan.node)
+                var request = PlacementRequest(copy)
+                request.node = plan.node
+                decisions.append(try parts.nodes.place(request, for: copy.id, isRunning: true))
             } catch {
-                for promised in plan.copies[..<index] { parts.nodes.release(promised.id) }
+                for promised in plan.copies[..<index] { parts.nodes.forget(promised.id) }
                 var fault = error
                 fault.message =
                     "there is room for \(index) of \(plan.copies.count) copies of "
@@ -205,6 +210,7 @@ extension VMService {
                 throw fault
             }
         }
+        return decisions
     }
 
     private func acceptFork(
@@ -215,18 +221,20 @@ extension VMService {
     ) async throws(Fault) -> Accepted {
         while true {
             let plan = try await planFork(reference, project, order, context)
-            try promiseAll(plan)
+            let decisions = try promiseAll(plan)
             do throws(Fault) {
-                if let accepted = try await commitFork(plan, context) { return accepted }
+                if let accepted = try await commitFork(plan, decisions, context) {
+                    return accepted
+                }
             } catch {
                 for copy in plan.copies {
-                    parts.nodes.release(copy.id)
+                    parts.nodes.forget(copy.id)
                     ledger.end(copy.createOp)
                 }
                 throw error
             }
             for copy in plan.copies {
-                parts.nodes.release(copy.id)
+                parts.nodes.forget(copy.id)
                 ledger.end(copy.createOp)
             }
         }
@@ -235,6 +243,7 @@ extension VMService {
     /// `nil`: somebody else was first, look again.
     private func commitFork(
         _ plan: ForkPlan,
+        _ decisions: [NodeDirectory.Decided],
         _ context: RequestContext
     ) async throws(Fault) -> Accepted? {
         var vm = plan.found.row
@@ -255,7 +264,11 @@ extension VMService {
         )
         // Whoever pre-empts a copy waits for its operation, so that it is known before it is durable.
         for copy in plan.copies { _ = ledger.begin(copy.createOp) }
-        let batch = forkBatch(plan, vm, row, context)
+        var batch = forkBatch(plan, vm, row, context)
+        for (copy, decided) in zip(plan.copies, decisions) {
+            batch.put(placementRow(copy, decided, isExplicit: true))
+        }
+        if let decided = decisions.first { require(decided, &batch) }
         do throws(Fault) {
             try await parts.failpoints.pass(.beforeAccept)
             try await commit(batch)
@@ -265,6 +278,7 @@ extension VMService {
             if try await parts.store.get(OperationRow.self, row.key) != nil {
                 throw Fault(.storeConflict, "op id \(row.id) was accepted meanwhile; send it again")
             }
+            _ = try await isOvertaken(error, plan.node)
             return nil
         }
     }

@@ -138,6 +138,8 @@ extension VMService {
             let own = row.id == asked.id ? nil : reports[row.vm]
             try await finish(operation, found, own.map { .success($0) } ?? outcome, &batch)
         }
-        if !batch.writes.isEmpty { try await commit(batch) }
+        guard !batch.writes.isEmpty else { return }
+        try await commit(batch)
+        giveUpPlaces(batch)
     }
 }

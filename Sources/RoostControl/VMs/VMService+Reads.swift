@@ -67,6 +67,13 @@ package struct PageToken: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension VMService {
+    /// The node that `reference` means; `nil` for none.
+    ///
+    /// - Throws: as ``NodeDirectory/find(_:field:)``.
+    package func findNode(_ reference: String) throws(Fault) -> NodeID? {
+        reference.isEmpty ? nil : try parts.nodes.find(reference)
+    }
+
     /// One VM, also from the trash.
     package func get(_ reference: String, project: String) async throws(Fault) -> Versioned<VM> {
         try await find(reference, project: project, trashed: true)

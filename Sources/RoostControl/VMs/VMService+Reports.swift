@@ -11,9 +11,11 @@ extension VMService {
     ///
     /// Call once, after the nodes have joined and recovered, before requests are served.
     package func recover() async throws(Fault) {
+        for row in try await parts.store.list(NodeRow.self, Query()).rows { parts.nodes.take(row) }
+        parts.nodes.note(try await parts.store.revision())
         for found in try await parts.store.list(VM.self, Query()).rows {
             let vm = found.row
-            if !parts.failpoints.skips(.recount) { keepPromise(vm) }
+            if !parts.failpoints.skips(.recount) { parts.nodes.count(vm) }
         }
         for found in try await ledger.unfinished() where !parts.failpoints.skips(.resume) {
             guard let live = ledger.begin(found.row.id) else { continue }
@@ -54,11 +56,7 @@ extension VMService {
 
     /// Counts what `vm` holds of its node's room, as its row says: what runs or is about to.
     func keepPromise(_ vm: VM) {
-        if let node = vm.status.node, vm.holdsRoom {
-            parts.nodes.count(vm.id, spec: vm.spec, on: node)
-        } else {
-            parts.nodes.release(vm.id)
-        }
+        parts.nodes.confirm(vm)
     }
 
     /// The same for the row as it is now. An accept that is under way counts again once it is
@@ -68,8 +66,10 @@ extension VMService {
             do throws(Fault) {
                 if let vm = try await parts.store.get(VM.self, id.description)?.row {
                     keepPromise(vm)
+                    let isInTrash = vm.deletedAt != nil && vm.runningOp == nil
+                    if isInTrash { parts.nodes.forget(id) }
                 } else {
-                    parts.nodes.release(id)
+                    parts.nodes.forget(id)
                 }
                 return
             } catch {

@@ -6,7 +6,8 @@ extension VMService {
     /// Brings a VM back from the trash, under `newName` if its old one is taken.
     ///
     /// - Throws: ``Reason/nameTaken`` when no free name was given, ``Reason/wrongState`` when it is
-    ///   not in the trash, ``Reason/portTaken`` when somebody else publishes its ports now.
+    ///   not in the trash, ``Reason/portTaken`` when somebody else publishes its ports now,
+    ///   ``Reason/noNodeFits`` when a VM is on its node by now that it must be apart from.
     package func undelete(
         _ reference: String,
         project: String,
@@ -21,6 +22,7 @@ extension VMService {
             let found = try await self.trashed(reference, project)
             if let etag, etag != found.version { throw self.stale(found.row) }
             var vm = found.row
+            try self.parts.nodes.admit(vm)
             if !newName.isEmpty { vm.name = newName }
             vm.generation += 1
             vm.desired = .stopped
@@ -43,14 +45,18 @@ extension VMService {
                 }
             }
             if context.validateOnly {
+                await self.recount(vm.id)
                 return .settled(self.outcome(found, changed: false, context))
             }
             do throws(Fault) {
                 try await self.parts.failpoints.pass(.beforeAccept)
                 try await self.commit(batch)
-            } catch  where error.reason == .storeConflict {
+            } catch {
+                await self.recount(vm.id)
+                guard error.reason == .storeConflict else { throw error }
                 throw try await self.conflict(of: vm, error)
             }
+            self.parts.nodes.count(vm)
             return .toDrive(row, vm)
         }
     }

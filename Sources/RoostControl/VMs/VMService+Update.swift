@@ -163,6 +163,8 @@ extension VMService {
         }
         do throws(Fault) {
             let revision = try await commit(batch)
+            // Its labels may count for the rules of others.
+            parts.nodes.count(vm)
             // A policy may have been given to one that has failed.
             restartIfWished(vm)
             return VMOutcome(

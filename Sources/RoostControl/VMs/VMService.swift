@@ -214,6 +214,7 @@ package final class VMService: Sendable {
             parts.failpoints.mark(.commitFound)
             revision = written
         }
+        parts.nodes.note(revision)
         ring()
         return revision
     }

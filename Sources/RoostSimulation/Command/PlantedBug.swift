@@ -40,6 +40,8 @@ struct PlantedBug {
         .refusal: (.rough, 1609),
         .preempt: (.rough, 22),
         .capacity: (.rough, 52),
+        .rules: (.rough, 7),
+        .nodeRow: (.rough, 155),
         .recount: (.rough, 254),
         .orphan: (.rough, 1),
         .former: (.rough, 53),

@@ -40,12 +40,15 @@ struct Client: Sendable {
     let world: World
     let number: Int
     let chance: SharedChance
+    /// What is drawn for placement, apart, so that it moves nothing else.
+    let tastes: SharedChance
     private static let names = ["ant", "bee", "cat", "dog"]
 
     init(world: World, number: Int) {
         self.world = world
         self.number = number
         chance = SharedChance(Chance(seed: world.seed, "client\(number)"))
+        tastes = SharedChance(Chance(seed: world.seed, "tastes\(number)"))
     }
 
     /// Wishes `count` things, resting in between.
@@ -62,6 +65,7 @@ struct Client: Sendable {
                 await reuse(latest)
                 continue
             }
+            if tastes.chance.hits(600) { await speakOfANode() }
             if plan.isEmpty, chance.chance.hits(2_500) { plan = newPlan() }
             let wish = plan.isEmpty ? nextWish() : plan.removeFirst()
             let request = request(for: wish)
@@ -257,6 +261,7 @@ struct Client: Sendable {
             draft.startOnCreate = chance.chance.hits(9_000)
         }
         draft.restart = newPolicy()
+        addTastes(to: &draft)
         if chance.chance.hits(2_500) {
             draft.ports = [PublishedPort(hostPort: 8_080 + chance.chance.below(2), guestPort: 80)]
         }

@@ -11,6 +11,7 @@ import RoostStore
 struct Controller: Sendable {
     let vms: VMService
     let nodes: NodeDirectory
+    let fleet: FleetService
 }
 
 /// Coming up, in the order of the composition root, and coming up again after a crash.
@@ -49,7 +50,12 @@ extension World {
                 let local = try await self.bringUp(node, process, spawner)
                 nodeServer.service = local
                 let nodes = NodeDirectory()
-                nodes.join(local, capacity: self.capacity)
+                nodes.join(
+                    local,
+                    name: node.name,
+                    capacity: self.capacity,
+                    labels: ["rack": node.rack]
+                )
                 controlServer.service = try await self.bringUpControl(
                     nodes,
                     process,
@@ -94,7 +100,9 @@ extension World {
                 for node in self.nodes {
                     directory.join(
                         SimulatedLink(host: node, network: network),
-                        capacity: self.capacity
+                        name: node.name,
+                        capacity: self.capacity,
+                        labels: ["rack": node.rack]
                     )
                 }
                 server.service = try await self.bringUpControl(
@@ -185,7 +193,7 @@ extension World {
             )
         )
         try await vms.recover()
-        return Controller(vms: vms, nodes: nodes)
+        return Controller(vms: vms, nodes: nodes, fleet: FleetService(vms))
     }
 
     private func drawFileFault() -> Fault? {

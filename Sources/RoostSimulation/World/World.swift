@@ -11,6 +11,8 @@ import RoostStore
 final class NodeHost: @unchecked Sendable {
     let id: NodeID
     let name: String
+    /// The value of its label `rack`.
+    let rack: String
     let hypervisor: SimulatedHypervisor
     let disk: SimulatedDisk
     let rows = MemoryDisk()
@@ -24,12 +26,14 @@ final class NodeHost: @unchecked Sendable {
     init(
         id: NodeID,
         name: String,
+        rack: String,
         hypervisor: SimulatedHypervisor,
         disk: SimulatedDisk,
         wall: SimulatedWallClock
     ) {
         self.id = id
         self.name = name
+        self.rack = rack
         self.hypervisor = hypervisor
         self.disk = disk
         self.wall = wall
@@ -103,6 +107,7 @@ final class World: @unchecked Sendable {
         return NodeHost(
             id: Identifier(bits: UInt128(index + 1) << 100 | 0xabc),
             name: "node\(index)",
+            rack: "r\(index % 2)",
             hypervisor: hypervisor,
             disk: disk,
             wall: SimulatedWallClock(scheduler)

@@ -1,0 +1,71 @@
+internal import RoostAPI
+internal import SwiftProtobuf
+
+extension Roost_Fleet_V1_Node: Printable {
+    static func columns(wide: Bool) -> [String] {
+        let short = ["NAME", "STATE", "VMS", "CPU", "MEMORY", "LABELS", "TAINTS"]
+        return wide ? short + ["ID", "REASON"] : short
+    }
+
+    func cells(wide: Bool, now: Int64) -> [Table.Cell] {
+        let memory = sizeText(bytes: promised.memoryMib << 20)
+        let cells: [Table.Cell] = [
+            .init(text: plainName), .init(text: state.word, color: state.color),
+            .init(text: String(vmCount)), .init(text: "\(promised.cores)/\(promisable.cores)"),
+            .init(text: "\(memory)/\(sizeText(bytes: promisable.memoryMib << 20))"),
+            .init(text: labelText), .init(text: taintText),
+        ]
+        return wide ? cells + [.init(text: id), .init(text: cordonReason)] : cells
+    }
+
+    var plainName: String { name.isEmpty ? String(id.prefix(12)) : name }
+
+    func details(now: Int64) -> [(String, String)] {
+        let memory = [promised, promisable, hardware].map { sizeText(bytes: $0.memoryMib << 20) }
+        return [
+            ("name", plainName), ("id", id), ("state", state.word), ("reason", cordonReason),
+            ("vms", String(vmCount)),
+            (
+                "cpu",
+                "\(promised.cores) of \(promisable.cores) promised; \(hardware.cores) in hardware"
+            ),
+            ("memory", "\(memory[0]) of \(memory[1]) promised; \(memory[2]) in hardware"),
+            ("labels", labelText), ("taints", taintText),
+            ("changed", hasUpdateTime ? timeText(updateTime) : ""),
+        ]
+    }
+
+    private var labelText: String {
+        labels.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: ",")
+    }
+
+    private var taintText: String {
+        taints.map { taint in
+            let pair = taint.value.isEmpty ? taint.key : "\(taint.key)=\(taint.value)"
+            return taint.effect == .preferNoSchedule ? "\(pair):preferNoSchedule" : pair
+        }.joined(separator: ",")
+    }
+}
+
+extension Roost_Fleet_V1_Node.State {
+    /// As the API spells it.
+    var word: String {
+        switch self {
+        case .ready: "READY"
+        case .cordoned: "CORDONED"
+        case .draining: "DRAINING"
+        case .notReady: "NOT_READY"
+        case .lost: "LOST"
+        case .unspecified, .UNRECOGNIZED: "UNKNOWN"
+        }
+    }
+
+    var color: Table.Color? {
+        switch self {
+        case .ready: .green
+        case .cordoned, .draining: .yellow
+        case .notReady, .lost: .red
+        case .unspecified, .UNRECOGNIZED: nil
+        }
+    }
+}
