@@ -56,6 +56,6 @@ struct PlantedBug {
         .templateInUse: (.rough, 6),
         .builder: (.rough, 16),
         .renewal: (.rough, 5),
-        .watchBell: (.rough, 633),
+        .watchBell: (.rough, 6217),
     ]
 }
