@@ -76,11 +76,9 @@ def cpu_seconds(pid):
 
 
 def running_seconds(pid):
-    """As ``cpu_seconds``, by the scheduler's nanoseconds; threads that ended are not in it."""
-    total = 0
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        total += int((read(f"/proc/{pid}/task/{thread}/schedstat").split() or ["0"])[0])
-    return total / 1e9
+    """As ``cpu_seconds``, to the nanosecond: the process's own clock, with the threads that ended."""
+    # clock_getcpuclockid(3): the pid's complement, and 2 for what the scheduler counts.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def our_seconds():
