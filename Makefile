@@ -38,7 +38,7 @@ fuzz: packages                   ## Every decoder of outside bytes, FUZZ_SECONDS
 	scripts/fuzz
 
 crash: packages build prepare    ## kill -9 of the daemon at each failpoint TIMES times (25), real guests
-	tests/crash $(BIN) --times $${TIMES:-25}
+	tests/crash $(BIN) --each-point $${TIMES:-25}
 
 cycles: packages build prepare   ## 1,000 create, start, exec, stop, delete, 8 at once, real guests
 	tests/cycles $(BIN) --count $${CYCLES:-1000}
