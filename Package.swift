@@ -158,8 +158,9 @@ let package = Package(
         library(
             "RoostServices",
             [
-                "RoostModel", "RoostScheduler", "RoostAPI", "RoostControl", "RoostNode",
-                "RoostLink", "RoostHost", "RoostOperations", "RoostStore", grpc, protobuf, log,
+                "RoostModel", "RoostScheduler", "RoostReconciler", "RoostAPI", "RoostControl",
+                "RoostNode", "RoostLink", "RoostHost", "RoostOperations", "RoostStore", grpc,
+                protobuf, log,
                 crypto,
             ]
         ),
@@ -307,7 +308,7 @@ let package = Package(
             [
                 "RoostModel", "RoostGuestWire", "RoostTar", "RoostAPI", "RoostConnect",
                 "RoostImages", "RoostAgent", "RoostDriverQEMU", "RoostCommands", "RoostLinux",
-                grpc, protobuf, product("NIOCore", "swift-nio"),
+                "RoostRegistry", grpc, protobuf, product("NIOCore", "swift-nio"),
                 product("HTTPTypes", "swift-http-types"),
             ]
         ),

@@ -20,12 +20,14 @@ func product(_ name: String, _ package: String) -> Target.Dependency {
 func library(
     _ name: String,
     _ dependencies: [Target.Dependency] = [],
-    only sources: [String]? = nil
+    only sources: [String]? = nil,
+    without excluded: [String] = []
 ) -> Target {
     .target(
         name: name,
         dependencies: dependencies,
         path: "Product/\(name)",
+        exclude: excluded,
         sources: sources,
         swiftSettings: instrumented
     )
@@ -78,11 +80,20 @@ let package = Package(
             ]
         ),
         library("RoostAgent", ["RoostGuestWire", "RoostTar", "CRoostLinux"]),
-        library("RoostDriverQEMU", ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"]),
+        library("RoostRegistry", ["RoostModel"], only: ["Naming", "Wire"]),
+        library(
+            "RoostDriverQEMU",
+            [
+                "RoostModel", "RoostDriver", "RoostHost", "RoostLinux",
+                product("Crypto", "swift-crypto"),
+            ]
+        ),
         library(
             "RoostCommands",
             ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
-            only: ["Parsing", "Copying"]
+            only: ["Parsing", "Copying"],
+            // Flags, which the argument parser reads.
+            without: ["Parsing/PlacementOptions.swift"]
         ),
         .target(name: "CFuzzer", path: "CFuzzer"),
         .target(
@@ -90,7 +101,8 @@ let package = Package(
             dependencies: [
                 "RoostModel", "RoostGuestWire", "RoostTar", "RoostAPI", "RoostConnect",
                 "RoostImages",
-                "RoostAgent", "RoostDriverQEMU", "RoostCommands", "RoostLinux", grpc, protobuf,
+                "RoostAgent", "RoostDriverQEMU", "RoostCommands", "RoostLinux", "RoostRegistry",
+                grpc, protobuf,
                 product("NIOCore", "swift-nio"), product("HTTPTypes", "swift-http-types"),
             ],
             path: "Targets",

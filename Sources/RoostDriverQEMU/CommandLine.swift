@@ -54,7 +54,11 @@ package func qemuArguments(_ launch: VMLaunch, _ context: CommandContext) -> [St
 /// What the guest's kernel and agent are told; the agent's README has the contract.
 package func kernelCommandLine(_ launch: VMLaunch) -> String {
     // panic=-1: a guest without the pvpanic driver resets instead of standing still for ever.
-    var words = ["console=ttyS0", "reboot=k", "panic=-1", "quiet", "roost.root=/dev/vda"]
+    // no_timer_check: an emulated timer on a busy host may be late for the kernel's test of it, and the
+    // kernel then stands still ("8254 timer not connected to IO-APIC"). Under KVM it leaves that out.
+    var words = [
+        "console=ttyS0", "reboot=k", "panic=-1", "no_timer_check", "quiet", "roost.root=/dev/vda",
+    ]
     if launch.modulesPath != nil { words.append("roost.modules=/dev/vdb") }
     words.append("roost.hostname=\(launch.name)")
     if launch.network == .user {

@@ -21,6 +21,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case imageNotFound = "IMAGE_NOT_FOUND"
     case kernelNotFound = "KERNEL_NOT_FOUND"
     case nodeNotFound = "NODE_NOT_FOUND"
+    case fleetNotFound = "FLEET_NOT_FOUND"
     case operationNotFound = "OPERATION_NOT_FOUND"
     case sessionNotFound = "SESSION_NOT_FOUND"
     case contextNotFound = "CONTEXT_NOT_FOUND"
@@ -37,6 +38,9 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case needsStopped = "NEEDS_STOPPED"
     case staleEtag = "STALE_ETAG"
     case storeConflict = "STORE_CONFLICT"
+    case staleGeneration = "STALE_GENERATION"
+    case generationReused = "GENERATION_REUSED"
+    case stalePlan = "STALE_PLAN"
     case staleEpoch = "STALE_EPOCH"
     case inUse = "IN_USE"
     case revisionCompacted = "REVISION_COMPACTED"
@@ -152,6 +156,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
         case .imageNotFound: return Entry(.notFound, "list the images: roost image ls")
         case .kernelNotFound: return Entry(.notFound, "list the kernels: roost kernel ls")
         case .nodeNotFound: return Entry(.notFound, "list the nodes: roost node ls")
+        case .fleetNotFound: return Entry(.notFound, "list the fleets: roost status")
         case .operationNotFound: return Entry(.notFound, "list the operations: roost ops ls")
         case .sessionNotFound:
             return Entry(.notFound, "start the command again: roost exec VM -- CMD")
@@ -193,6 +198,12 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
         case .needsStopped: return Entry(.failedPrecondition, "stop it first: roost stop {vm}")
         case .staleEtag:
             return Entry(.aborted, "read it again: roost get {vm} -o json, and send its etag")
+        case .staleGeneration:
+            return Entry(.aborted, "look at what was published since: roost status {fleet} -o json")
+        case .generationReused:
+            return Entry(.alreadyExists, "publish it under a higher number than {generation}")
+        case .stalePlan:
+            return Entry(.aborted, "plan again and apply with the new token: roost plan -f FILE")
         case .storeConflict: return Entry(.aborted, "send the same request again")
         case .staleEpoch:
             return Entry(.aborted, "nothing to do: a newer control plane has taken over")

@@ -172,6 +172,8 @@ package struct VM: Hashable, Sendable, Codable {
     package var purgeAt: Timestamp?
     /// The checkpoint that it was made or brought back to last: the next one's parent.
     package var checkpoint: CheckpointID?
+    /// The fleet whose state names it; `nil`: it is its users' own.
+    package var member: FleetMember?
 
     package init(
         id: VMID,

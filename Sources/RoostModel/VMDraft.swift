@@ -22,6 +22,8 @@ package struct VMDraft: Hashable, Sendable, Codable {
     /// The node to use; empty lets the scheduler choose.
     package var node: String
     package var placement: PlacementDraft
+    /// The fleet that it is made for.
+    package var member: FleetMember?
 
     package init(name: String, cores: Int? = nil, memoryMiB: Int? = nil) {
         self.name = name

@@ -41,7 +41,7 @@ struct Daemon {
         let idleSeconds = try settings.idleSeconds()
         let tcp = try settings.tcp()
         try refuseReachable(driverName, tcp)
-        let lock = try prepareStateDirectory()
+        let lock = try await prepareStateDirectory()
         defer { lock?.release() }
         let surroundings = Surroundings(
             clock: ContinuousClock(),
@@ -80,10 +80,10 @@ struct Daemon {
         }
     }
 
-    private func prepareStateDirectory() throws(Fault) -> DirectoryLock? {
+    private func prepareStateDirectory() async throws(Fault) -> DirectoryLock? {
         guard let path = settings.stateDirectory else { return nil }
         try makeDirectories(path)
-        return try DirectoryLock(path)
+        return try await DirectoryLock.taken(path)
     }
 
     private func serve(

@@ -69,6 +69,7 @@ extension World {
                 "roost.compute.v1.GuestService": GuestServiceSkin(guests, vms),
                 "roost.image.v1.ImageService": ImageServiceSkin(catalogue, vms),
                 "roost.fleet.v1.NodeService": NodeServiceSkin(fleet),
+                "roost.fleet.v1.DesiredStateService": DesiredStateServiceSkin(desired),
                 "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
                 "roost.ops.v1.OperationService": OperationServiceSkin(vms),
                 "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),

@@ -135,6 +135,7 @@ struct World: Sendable {
     let vms: VMService
     let guests: GuestService
     let fleet: FleetService
+    let desired: DesiredStateService
     let facts: Facts
     let doctor: Doctor
     let catalogue: any CatalogueEditor
@@ -177,6 +178,7 @@ struct World: Sendable {
         )
         guests = GuestService(vms)
         fleet = FleetService(vms)
+        desired = DesiredStateService(fleet)
         catalogue = host.catalogue
         let startedAt = ContinuousClock.now
         var sockets: [String] = []
@@ -215,6 +217,7 @@ struct World: Sendable {
         spawner.spawn {
             await followTime(of: clock) { for site in sites { await site.sessions.stepClocks() } }
         }
+        spawner.spawn { [desired] in await desired.run() }
         spawner.spawn {
             while !Task.isCancelled {
                 await vms.keepHouse()

@@ -70,6 +70,28 @@ final class FileTests {
         _ = try DirectoryLock(folder)
     }
 
+    @Test func aHolderThatIsDeadIsWaitedFor() async throws {
+        let folder = try folder()
+        let lock = try DirectoryLock(folder)
+        // Above any pid that Linux gives.
+        try Data("4194305\n".utf8).write(to: URL(filePath: "\(folder)/lock"))
+        var pauses = 0
+        _ = try await DirectoryLock.taken(folder) {
+            pauses += 1
+            if pauses == 3 { lock.release() }
+        }
+        #expect(pauses == 3)
+    }
+
+    @Test func aHolderThatLivesIsNotWaitedFor() async throws {
+        let folder = try folder()
+        let lock = try DirectoryLock(folder)
+        await #expect(throws: Fault.self) {
+            _ = try await DirectoryLock.taken(folder) { Issue.record("waits for a live holder") }
+        }
+        lock.release()
+    }
+
     @Test func aBoundedLogKeepsItsTailAndItsOffsets() throws {
         let path = "\(try folder())/console.log"
         let log = BoundedLog(path, kept: 64 << 10)

@@ -70,8 +70,8 @@ let layers: [String: Set<String>] = [
         "RoostLink",
     ],
     "RoostServices": [
-        "RoostModel", "RoostScheduler", "RoostAPI", "RoostControl", "RoostNode", "RoostLink",
-        "RoostHost", "RoostOperations", "RoostStore",
+        "RoostModel", "RoostScheduler", "RoostReconciler", "RoostAPI", "RoostControl", "RoostNode",
+        "RoostLink", "RoostHost", "RoostOperations", "RoostStore",
     ],
     "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
     "RoostSimulation": [

@@ -130,6 +130,34 @@ def checkpoints(bench):
     bench.works("CHECKPOINT_NOT_FOUND", "RevertVM", body | {"checkpoint": known}, service=service)
 
 
+def fleets(bench):
+    """What another publication was first with: the remedy shows it, or plans again."""
+    service = "roost.fleet.v1.DesiredStateService"
+    state = {"name": "remedy", "groups": []}
+    other = {"name": "remedy", "groups": [{"name": "remedy-f", "replicas": 0, "spec": spec()}]}
+    refusal = bench.provoke("FLEET_NOT_FOUND", "GetState", {"name": "remedy"}, service=service)
+    bench.works("a fleet", "PublishState", {"state": state, "generation": 5}, service=service)
+    check("O7 FLEET_NOT_FOUND: the remedy lists it", "remedy" in bench.type(refusal.commands[0]))
+    bench.works("FLEET_NOT_FOUND", "GetState", {"name": "remedy"}, service=service)
+    body = {"state": other, "generation": 4}
+    refusal = bench.provoke("STALE_GENERATION", "PublishState", body, service=service)
+    present = json.loads(bench.type(refusal.commands[0]))["generation"]
+    body["generation"] = present
+    refusal = bench.provoke("GENERATION_REUSED", "PublishState", body, service=service)
+    check("O7 GENERATION_REUSED: the remedy names the number", present in refusal.remedy,
+          refusal.remedy)
+    body["generation"] = str(int(present) + 1)
+    bench.works("GENERATION_REUSED", "PublishState", body, service=service)
+    bench.works("STALE_GENERATION", "PublishState", body, service=service)
+    old = bench.works("a plan", "PlanState", {"state": state}, service=service)["token"]
+    bench.works("another state", "PublishState", {"state": other, "generation": 9},
+                service=service)
+    body = {"state": state, "token": old}
+    bench.provoke("STALE_PLAN", "PublishState", body, service=service)
+    body["token"] = bench.works("a plan", "PlanState", {"state": state}, service=service)["token"]
+    bench.works("STALE_PLAN", "PublishState", body, service=service)
+
+
 def absences(bench):
     """What is not there: the remedy lists what is."""
     refusal = bench.provoke("VM_NOT_FOUND", "GetVM", {"id": "remedy"})
@@ -379,6 +407,7 @@ def run(binaries, scratch, daemon, client):
     requests(bench)
     absences(bench)
     checkpoints(bench)
+    fleets(bench)
     states(bench)
     compacted(bench, client)
     bench.tried |= moments(binaries, scratch)

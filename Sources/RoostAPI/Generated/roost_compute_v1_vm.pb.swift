@@ -159,6 +159,12 @@ package nonisolated struct Roost_Compute_V1_VM: @unchecked Sendable {
     set {_uniqueStorage()._checkpoint = newValue}
   }
 
+  /// The fleet whose published state keeps it, and changes it when it differs; empty: none does.
+  package var fleet: String {
+    get {_storage._fleet}
+    set {_uniqueStorage()._fleet = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   /// What the user asked of a VM's power. Never changed by what is seen, but for a guest's own
@@ -779,7 +785,7 @@ fileprivate nonisolated let _protobuf_package = "roost.compute.v1"
 
 nonisolated extension Roost_Compute_V1_VM: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VM"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}project\0\u{1}labels\0\u{1}annotations\0\u{1}etag\0\u{1}generation\0\u{1}spec\0\u{3}desired_power\0\u{1}status\0\u{3}create_time\0\u{3}update_time\0\u{3}delete_time\0\u{3}purge_time\0\u{3}create_op\0\u{3}last_op\0\u{3}running_op\0\u{1}checkpoint\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}project\0\u{1}labels\0\u{1}annotations\0\u{1}etag\0\u{1}generation\0\u{1}spec\0\u{3}desired_power\0\u{1}status\0\u{3}create_time\0\u{3}update_time\0\u{3}delete_time\0\u{3}purge_time\0\u{3}create_op\0\u{3}last_op\0\u{3}running_op\0\u{1}checkpoint\0\u{1}fleet\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -800,6 +806,7 @@ nonisolated extension Roost_Compute_V1_VM: SwiftProtobuf.Message, SwiftProtobuf.
     var _lastOp: String = String()
     var _runningOp: String = String()
     var _checkpoint: String = String()
+    var _fleet: String = String()
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -828,6 +835,7 @@ nonisolated extension Roost_Compute_V1_VM: SwiftProtobuf.Message, SwiftProtobuf.
       _lastOp = source._lastOp
       _runningOp = source._runningOp
       _checkpoint = source._checkpoint
+      _fleet = source._fleet
     }
   }
 
@@ -864,6 +872,7 @@ nonisolated extension Roost_Compute_V1_VM: SwiftProtobuf.Message, SwiftProtobuf.
         case 16: try { try decoder.decodeSingularStringField(value: &_storage._lastOp) }()
         case 17: try { try decoder.decodeSingularStringField(value: &_storage._runningOp) }()
         case 18: try { try decoder.decodeSingularStringField(value: &_storage._checkpoint) }()
+        case 19: try { try decoder.decodeSingularStringField(value: &_storage._fleet) }()
         default: break
         }
       }
@@ -930,6 +939,9 @@ nonisolated extension Roost_Compute_V1_VM: SwiftProtobuf.Message, SwiftProtobuf.
       if !_storage._checkpoint.isEmpty {
         try visitor.visitSingularStringField(value: _storage._checkpoint, fieldNumber: 18)
       }
+      if !_storage._fleet.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._fleet, fieldNumber: 19)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -957,6 +969,7 @@ nonisolated extension Roost_Compute_V1_VM: SwiftProtobuf.Message, SwiftProtobuf.
         if _storage._lastOp != rhs_storage._lastOp {return false}
         if _storage._runningOp != rhs_storage._runningOp {return false}
         if _storage._checkpoint != rhs_storage._checkpoint {return false}
+        if _storage._fleet != rhs_storage._fleet {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -82,6 +82,7 @@ extension Roost_Compute_V1_VM {
         lastOp = vm.lastOp.description
         runningOp = vm.runningOp?.description ?? ""
         checkpoint = vm.checkpoint?.description ?? ""
+        fleet = vm.member?.fleet ?? ""
     }
 }
 

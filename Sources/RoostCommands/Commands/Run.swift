@@ -32,6 +32,14 @@ struct SpecOptions: ParsableArguments {
     )
     var kernel: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "When it ends unasked: never, on-failure or always, with a bound if wanted.",
+            valueName: "policy[:n]"
+        )
+    )
+    var restart: String?
+
     @Flag(name: .customLong("no-net"), help: "Without a network device.")
     var noNet = false
 
@@ -48,6 +56,7 @@ struct SpecOptions: ParsableArguments {
         spec.image = image
         spec.kernel = kernel ?? ""
         for text in publish { spec.ports.append(try publishedPort(text)) }
+        if let restart { spec.restart = try restartPolicy(restart) }
         if noNet { spec.network = .with { $0.mode = .none } }
         let labels = try RoostCommands.labels(label)
         let spoken = spec

@@ -62,6 +62,17 @@ final class LocalFile: Sendable {
         return Array(buffer[..<got])
     }
 
+    /// All of it; more than `limit` bytes only as far as to see that they are more.
+    func readWhole(limit: Int) throws(Fault) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count <= limit {
+            let piece = try read(upTo: 64 << 10)
+            if piece.isEmpty { break }
+            bytes += piece
+        }
+        return bytes
+    }
+
     func write(_ bytes: [UInt8]) throws(Fault) {
         var sent = 0
         while sent < bytes.count {

@@ -14,6 +14,7 @@ struct Daemon: Sendable {
     let images: Roost_Image_V1_ImageService.Client<Transport>
     let operations: Roost_Ops_V1_OperationService.Client<Transport>
     let nodes: Roost_Fleet_V1_NodeService.Client<Transport>
+    let states: Roost_Fleet_V1_DesiredStateService.Client<Transport>
     let explanations: Roost_Ops_V1_ExplainService.Client<Transport>
     let about: Roost_Ops_V1_DaemonService.Client<Transport>
 
@@ -24,6 +25,7 @@ struct Daemon: Sendable {
         images = .init(wrapping: client)
         operations = .init(wrapping: client)
         nodes = .init(wrapping: client)
+        states = .init(wrapping: client)
         explanations = .init(wrapping: client)
         about = .init(wrapping: client)
     }

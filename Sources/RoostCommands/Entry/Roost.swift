@@ -42,7 +42,9 @@ struct Roost: AsyncParsableCommand {
             ),
             CommandGroup(
                 name: "Fleet",
-                subcommands: [NodeGroup.self, Why.self, WhatIfGroup.self]
+                subcommands: [
+                    Plan.self, Apply.self, Status.self, NodeGroup.self, Why.self, WhatIfGroup.self,
+                ]
             ),
             CommandGroup(
                 name: "Catalogue and daemon",

@@ -9,6 +9,7 @@ extension VM: Row {
         if let node = status.node { entries.append(IndexEntry("node", node.description)) }
         // A name in the trash is no longer taken, and still how people ask for the VM.
         if deletedAt != nil { entries.append(IndexEntry("trashed", "\(project)/\(name)")) }
+        if let member { entries.append(IndexEntry("fleet", "\(project)/\(member.fleet)")) }
         return entries
     }
 }

@@ -153,7 +153,7 @@ extension VMService {
             coldBoot: draft.coldBoot,
             placement: request.rules == PlacementRules() ? nil : request.rules
         )
-        return VM(
+        var vm = VM(
             id: id,
             name: draft.name,
             project: draft.project,
@@ -170,6 +170,8 @@ extension VMService {
             createdAt: now,
             operation: context.operation
         )
+        vm.member = draft.member
+        return vm
     }
 
     /// Gives every port 0 a free one from 20,000 up; the commit finds out who was first.

@@ -26,6 +26,8 @@ extension VMService {
             if !newName.isEmpty { vm.name = newName }
             vm.generation += 1
             vm.desired = .stopped
+            // Whoever brings it back wants it, whatever a fleet's state says.
+            vm.member = nil
             vm.runningOp = context.operation
             vm.lastOp = context.operation
             vm.updatedAt = self.now

@@ -28,6 +28,38 @@ package final class DirectoryLock: Sendable {
         self.file = file
     }
 
+    /// Takes the lock; waits while its holder is dead.
+    ///
+    /// A process that the holder was just starting has the lock's descriptor until it has become
+    /// another program: a moment on a busy host, in which a daemon that follows a killed one comes.
+    ///
+    /// - Parameters:
+    ///   - directory: Has the file `lock` in it.
+    ///   - pause: What happens between two tries, of which there are at most 250.
+    /// - Returns: the lock, held.
+    /// - Throws: as ``init(_:)`` does, at once when the holder lives.
+    package static func taken(
+        _ directory: String,
+        pause: () async throws -> Void = { try await Task.sleep(for: .milliseconds(20)) }
+    ) async throws(Fault) -> DirectoryLock {
+        var tries = 0
+        while true {
+            do throws(Fault) {
+                return try DirectoryLock(directory)
+            } catch  where error.reason == .stateDirectoryLocked && tries < 250 {
+                guard let holder = error.metadata["pid"].flatMap(pid_t.init), isGone(holder) else {
+                    throw error
+                }
+                tries += 1
+                do { try await pause() } catch is CancellationError { throw error } catch {}
+            }
+        }
+    }
+
+    private static func isGone(_ process: pid_t) -> Bool {
+        kill(process, 0) != 0 && errno == ESRCH
+    }
+
     /// Lets go. May be called twice.
     package func release() { file.close() }
 }

@@ -22,12 +22,12 @@ private func agentArchive(_ input: [UInt8]) throws {
     try scratch.checkNeighbour()
 }
 
-/// A directory with a neighbour that an archive must not reach.
+/// A directory with a neighbour that an archive must not reach; in memory, as it is made for every input.
 struct Scratch {
     let path: String
 
     init() throws {
-        var template = Array("/tmp/roost-fuzz-XXXXXX".utf8CString)
+        var template = Array("/dev/shm/roost-fuzz-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw BrokenPromise(description: "no scratch directory: \(errno)")
         }

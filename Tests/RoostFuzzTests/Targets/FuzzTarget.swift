@@ -16,7 +16,7 @@ package struct BrokenPromise: Error, CustomStringConvertible {
 /// All targets, in the order in which `make fuzz` runs them.
 package let fuzzTargets: [FuzzTarget] =
     guestWireTargets + tarTargets + archiveTargets + agentTargets + kernelTargets + connectTargets
-    + machineTargets + apiTargets + commandTargets + modelTargets
+    + machineTargets + apiTargets + commandTargets + modelTargets + registryTargets
 
 /// Throws unless `condition` holds.
 func promise(_ condition: Bool, _ what: @autoclosure () -> String) throws {

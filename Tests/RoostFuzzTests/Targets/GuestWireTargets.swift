@@ -4,7 +4,32 @@ let guestWireTargets = [
     FuzzTarget(name: "guest-stream", check: guestStream),
     FuzzTarget(name: "guest-frame", check: guestFrame),
     FuzzTarget(name: "guest-answer", check: guestAnswer),
+    FuzzTarget(name: "guest-log", check: guestLog),
 ]
+
+/// What a guest writes for its log: pieces change nothing, and nothing but what was written is shown.
+private func guestLog(_ input: [UInt8]) throws {
+    var steering = Steering(input)
+    let size = max(Int(steering.byte()), 1)
+    let showsTimes = steering.byte() & 1 == 1
+    let filter = GuestLogFilter([.stdout, .kernel], showsTimes: showsTimes)
+    let whole = filter.select(from: steering.rest)
+    try promise(whole.used <= steering.rest.count, "\(whole.used) of \(steering.rest.count)")
+    try promise(whole.text.count <= whole.used, "\(whole.text.count) of \(whole.used) bytes")
+    var (held, shown): ([UInt8], [UInt8]) = ([], [])
+    for piece in pieces(steering.rest, of: UInt8(size)) {
+        held += piece
+        let (text, used) = filter.select(from: held[...])
+        shown += text
+        held.removeFirst(used)
+        try promise(held.count <= 2 * GuestLogRecord.textLimit, "\(held.count) bytes are held")
+    }
+    try promise(shown == whole.text, "pieces of \(size) bytes gave other text")
+    for line in steering.rest.split(separator: 10) {
+        guard let record = GuestLogRecord(line: line) else { continue }
+        try promise(record.encoded.dropLast().elementsEqual(line), "\(record) became other bytes")
+    }
+}
 
 /// A connection's bytes, in pieces: the same preambles are found, and memory is bounded.
 private func guestStream(_ input: [UInt8]) throws {
