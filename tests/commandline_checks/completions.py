@@ -35,7 +35,7 @@ def tab(desk, *words, **options):
 
 def verbs(desk):
     script(desk, "bash")
-    claim(tab(desk, "st") == {"start", "stop"}, tab(desk, "st"))
+    claim(tab(desk, "st") == {"start", "status", "stop"}, tab(desk, "st"))
     offered = tab(desk, "")
     claim({"run", "ls", "exec", "context", "image"} <= offered, offered)
     claim("manual" not in offered, "a hidden command is offered")
@@ -93,7 +93,7 @@ def fish(desk):
     claim(result.code == 0 and not result.err, result)
     offered = desk.run("fish", "--no-config", "-c", f"source {path}; complete -C 'roost st'")
     words = {line.split("\t")[0] for line in offered.out.splitlines()}
-    claim({"start", "stop"} <= words, offered)
+    claim({"start", "status", "stop"} <= words, offered)
 
 
 def checks(runner, desk):
