@@ -248,6 +248,8 @@ struct World: Sendable {
     private func isIdle() async -> Bool {
         guard meter.open == 0, await facts.busyWith().isEmpty else { return false }
         do throws(Fault) {
+            // Whoever published a fleet wants it kept by somebody.
+            if try await desired.keepsSomething() { return false }
             let page = try await vms.list(
                 VMFilter(states: [.starting, .running, .stopping, .paused]),
                 size: 1,

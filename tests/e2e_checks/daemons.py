@@ -243,7 +243,7 @@ def versions(bench):
 
 
 def idle_exit(bench):
-    """A daemon that a command started ends when nobody calls, and stays for a VM."""
+    """A daemon that a command started ends when nobody calls, and stays for a VM or a fleet."""
     place = bench.place("idle", ROOST_IDLE_EXIT="4")
     place.ok("ls")
     pid = place.find_daemon()
@@ -257,6 +257,13 @@ def idle_exit(bench):
     pid = place.find_daemon()
     time.sleep(8)
     claim(place.find_daemon() == pid, "it ended although a VM runs")
+    place.ok("rm", "-f", "--purge", "box")
+    place.ok("apply", "-f", "-", input="fleet: rest\ngroups: [{name: spare, power: stopped}]\n")
+    time.sleep(8)
+    claim(place.find_daemon() == pid, "it ended although it keeps a fleet")
+    claim(place.state_of("spare") == "STOPPED")
+    place.ok("apply", "-f", "-", input="fleet: rest\ngroups: []\n")
+    until(lambda: place.find_daemon() is None, 15, "the idle daemon's end")
     place.clear()
 
 

@@ -84,6 +84,11 @@ package final class DesiredStateService: Sendable {
         return reports
     }
 
+    /// Whether there is a fleet with a VM in it.
+    package func keepsSomething() async throws(Fault) -> Bool {
+        try await rows().contains { !$0.state.members.isEmpty }
+    }
+
     private func report(_ row: FleetStateRow) async throws(Fault) -> Report {
         let plan = try await compare(row.state)
         return Report(row: row, plan: plan, troubles: troubles(of: row.state, plan))
