@@ -137,7 +137,9 @@ extension World {
                 return self.latency(upTo: .milliseconds(isLong ? 200 : 2))
             },
             failing: { call in
-                guard self.fault(.driver, self.profile.driverFailures) else { return nil }
+                // Where memory is written the disk is soonest full.
+                let rate = self.profile.driverFailures * (call == .seal ? 4 : 1)
+                guard self.fault(.driver, rate) else { return nil }
                 self.scheduler.note("  the monitor fails at \(call.rawValue)")
                 self.mark("world.monitor-silent")
                 return Fault(.vmmFailed, "the simulated monitor does not answer")
