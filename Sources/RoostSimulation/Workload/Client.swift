@@ -35,6 +35,10 @@ struct Client: Sendable {
                 continue
             }
             if tastes.chance.hits(600) { await speakOfANode() }
+            if tastes.chance.hits(500) {
+                await useTwins()
+                continue
+            }
             if plan.isEmpty, chance.chance.hits(3_500) { plan = newPlan() }
             let wish = plan.isEmpty ? nextWish() : wish(plan.removeFirst())
             let request = request(for: wish)
@@ -74,6 +78,35 @@ struct Client: Sendable {
             try? await world.clock.sleep(for: .seconds(1))
         } while world.invariants.isRunning(request.operation)
         world.mark("client.lost-patience")
+    }
+
+    /// Makes two disposable VMs of one shape at the same time, and deletes them.
+    private func useTwins() async {
+        var draft = VMDraft(name: "")
+        makeDisposable(&draft)
+        draft.startOnCreate = true
+        var options = PowerOptions(graceSeconds: 0)
+        options.force = true
+        let first = chance.chance.below(Self.names.count)
+        let names = [Self.names[first], Self.names[(first + 1) % Self.names.count]]
+        let creates = names.map { name in
+            draft.name = name
+            return Wish.create(draft)
+        }
+        let deletes = names.map { Wish.power(.delete, $0, options) }
+        for wishes in [creates, deletes] {
+            await withTaskGroup(of: Void.self) { group in
+                for wish in wishes {
+                    let request = request(for: wish)
+                    world.scheduler.note("client\(number) \(request.operation.short): \(wish.line)")
+                    group.addTask {
+                        let answer = await answer(wish, request)
+                        world.invariants.answered(request, answer, wish)
+                    }
+                }
+            }
+        }
+        world.mark("client.twins")
     }
 
     /// Sends another request under the op id of an earlier one.
