@@ -147,7 +147,10 @@ package enum SimulatorCommand {
         print("| left out | profile | first seed | found by |")
         print("|---|---|---|---|")
         var isComplete = true
-        for bug in PlantedBug.all where options.skip == nil || options.skip == bug.point {
+        let bugs =
+            PlantedBug.all.filter { options.skip == nil || options.skip == $0.point }
+            + PlantedBug.unmissed.filter { options.skip == $0.point }
+        for bug in bugs {
             var hunt = options
             hunt.skip = bug.point
             hunt.profile = bug.profile
