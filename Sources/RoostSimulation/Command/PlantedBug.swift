@@ -21,7 +21,7 @@ struct PlantedBug {
 
     private static let known: [Failpoint: (profile: Profile, seed: UInt64)] = [
         .backOut: (.rough, 50),
-        .journal: (.rough, 520),
+        .journal: (.rough, 294),
         .result: (.rough, 12),
         .generation: (.rough, 54),
         .follow: (.rough, 12),
@@ -37,7 +37,7 @@ struct PlantedBug {
         .takenName: (.rough, 1),
         .takenPort: (.rough, 4),
         .settle: (.rough, 1),
-        .refusal: (.rough, 1609),
+        .refusal: (.rough, 264),
         .preempt: (.rough, 22),
         .capacity: (.rough, 52),
         .rules: (.rough, 7),
@@ -55,6 +55,18 @@ struct PlantedBug {
         .templateInUse: (.rough, 6),
         .builder: (.rough, 16),
         .renewal: (.rough, 5),
-        .watchBell: (.rough, 6217),
+        .dropKept: (.rough, 47),
+        .moment: (.rough, 86),
+        .goOnBack: (.rough, 187),
+        .purgedRows: (.rough, 4),
+        .grandparent: (.rough, 10),
+        .purgedCopies: (.rough, 35),
+        .releasedFork: (.rough, 1),
+        .clearedUp: (.rough, 2),
+        .preemptAgain: (.rough, 786),
+        .earlyPreempt: (.rough, 308),
+        .olderMemory: (.rough, 764),
+        .halfTemplate: (.rough, 3),
+        .watchBell: (.rough, 1363),
     ]
 }
