@@ -67,6 +67,6 @@ struct PlantedBug {
         .earlyPreempt: (.rough, 308),
         .olderMemory: (.rough, 764),
         .halfTemplate: (.rough, 3),
-        .watchBell: (.rough, 1363),
+        .watchBell: (.rough, 2821),
     ]
 }
