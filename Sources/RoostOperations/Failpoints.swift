@@ -103,8 +103,6 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let watchBell = Failpoint("skip.watch-bell")
     /// What a node says of a VM that is held by an operation is not looked at afterwards.
     package static let noted = Failpoint("skip.noted")
-    /// A node that was out of reach is not looked at as a whole when it is back.
-    package static let wholeLook = Failpoint("skip.whole-look")
     /// An op id is answered whoever sends it, with whatever request.
     package static let owner = Failpoint("skip.owner")
     /// A guest that powers off is still wished to run.
@@ -116,8 +114,22 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let lasting = Failpoint("skip.lasting")
     /// Memory that is older than its VM stays beside its disks.
     package static let olderMemory = Failpoint("skip.older-memory")
-    /// A VM is purged, and its kept memory is not.
-    package static let purgedMemory = Failpoint("skip.purged-memory")
+    /// A checkpoint that failed is not removed when its undo, or an earlier process, left it.
+    package static let dropKept = Failpoint("skip.drop-kept")
+    /// What failed after it was done counts as not done.
+    package static let moment = Failpoint("skip.moment")
+    /// Going back is pre-empted and fails as anything else, also when a crash fell into it.
+    package static let goOnBack = Failpoint("skip.go-on-back")
+    /// A VM is purged, and its checkpoints stay listed.
+    package static let purgedRows = Failpoint("skip.purged-rows")
+    /// A checkpoint is removed, and its children still come from it.
+    package static let grandparent = Failpoint("skip.grandparent")
+    /// A fork fails, and the copies that were begun stay.
+    package static let purgedCopies = Failpoint("skip.purged-copies")
+    /// A fork is over, and its node keeps it.
+    package static let releasedFork = Failpoint("skip.released-fork")
+    /// A fork whose node refuses to clear up after it is left.
+    package static let clearedUp = Failpoint("skip.cleared-up")
     /// A template that does not serve makes the VM fail.
     package static let bootAnyway = Failpoint("skip.boot-anyway")
     /// A template is removed whether or not a disk lies over it.
@@ -137,13 +149,12 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         backOut, journal, result, generation, follow, runningOp, accept, freeName, unknown,
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
         capacity, rules, nodeRow, recount, orphan, former, watchCursor,
-        noted, owner, powerOff, restartBound, lasting, purgedMemory, bootAnyway,
-        templateInUse, builder, renewal, watchBell,
+        noted, owner, powerOff, restartBound, lasting, dropKept, moment, goOnBack, purgedRows,
+        grandparent, purgedCopies, releasedFork, clearedUp, bootAnyway, templateInUse, builder,
+        renewal, watchBell, preemptAgain, earlyPreempt, olderMemory, halfTemplate,
     ]
     /// Protections that no seed of those tried has missed.
-    package static let unmissed = [
-        preemptAgain, earlyPreempt, olderMemory, lending, wholeLook, halfTemplate,
-    ]
+    package static let unmissed = [lending]
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

@@ -50,6 +50,8 @@ package enum Marker: String, CaseIterable, Sendable {
     case olderMemory = "node.older-memory"
     /// A VM whose start failed after its memory was used up could not be suspended again.
     case stayedUp = "node.stayed-up"
+    /// A VM that an earlier process was bringing back to a checkpoint could not be at once.
+    case wentOnBack = "node.went-on-back"
     /// A VM was started from a template.
     case copied = "node.copied"
     /// A template was made.
@@ -97,6 +99,8 @@ package enum Marker: String, CaseIterable, Sendable {
     case settleRetried = "control.settle-retried"
     /// An operation of a former process goes on.
     case operationResumed = "control.operation-resumed"
+    /// What a fork left could not be cleared away at once.
+    case clearedUpAgain = "control.cleared-up-again"
     /// A VM's state moved further than one step while nobody looked.
     case movedUnseen = "control.moved-unseen"
     /// A node spoke of a VM that an operation held.

@@ -108,6 +108,7 @@ extension Invariants {
             guard let id = World.owner(ofSave: path), vms[id] == nil else { continue }
             found.append("\(node.name) keeps memory of \(id.short), which nobody knows")
         }
+        found += strayMoments(on: node)
         for name in content.templates.sorted()
         where !node.hypervisor.isWhole("/simulated/templates/\(name)") {
             found.append("\(node.name) has a half template \(name)")

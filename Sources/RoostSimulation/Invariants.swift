@@ -25,6 +25,12 @@ final class Invariants: @unchecked Sendable {
     private(set) var operations: [OperationID: OperationRow] = [:]
     private(set) var names: [String: VMID] = [:]
     private(set) var ports: [String: VMID] = [:]
+    /// Kept moments of VMs.
+    var checkpoints: [CheckpointID: Checkpoint] = [:]
+    /// By VM: those that were removed, in order.
+    var forgotten: [VMID: [CheckpointID]] = [:]
+    /// What was so when an operation on guests' memory was accepted.
+    var moments: [OperationID: Moment] = [:]
     /// What operators say of each node.
     var nodeRows: [NodeID: NodeRow] = [:]
     /// VMs that are gone for good.
@@ -39,7 +45,7 @@ final class Invariants: @unchecked Sendable {
     struct Answer {
         let wish: Wish
         let request: RequestContext
-        let answer: Result<VMOutcome, Fault>
+        let answer: Result<Response, Fault>
     }
 
     init(_ scheduler: Scheduler) { self.scheduler = scheduler }
@@ -86,6 +92,10 @@ final class Invariants: @unchecked Sendable {
         case let operation as OperationRow:
             let old = operations.updateValue(operation, forKey: operation.id)
             settled(old, operation)
+            if old == nil { begun(operation) } else { ended(operation) }
+        case let checkpoint as Checkpoint:
+            let old = checkpoints.updateValue(checkpoint, forKey: checkpoint.id)
+            kept(old, checkpoint, batch)
         case let name as NameRow:
             let old = names.updateValue(name.vm, forKey: name.key)
             require(old == nil || old == name.vm, "name \(name.key) was taken over")
@@ -149,6 +159,7 @@ final class Invariants: @unchecked Sendable {
         switch table {
         case NameRow.table: names[key] = nil
         case PortRow.table: ports[key] = nil
+        case Checkpoint.table: forgot(key, batch)
         case VM.table:
             guard let id = VMID(key), let vm = vms.removeValue(forKey: id) else { return }
             purged.insert(id)
@@ -181,6 +192,7 @@ final class Invariants: @unchecked Sendable {
         for (key, id) in ports.sorted(by: { $0.key < $1.key }) {
             require(vms[id] != nil, "port \(key) belongs to a VM that is gone")
         }
+        checkTrees()
         for operation in operations.values where operation.state == .running {
             require(
                 vms[operation.vm]?.runningOp == operation.id,
@@ -231,6 +243,7 @@ final class Invariants: @unchecked Sendable {
                     "\(machine.launch.name) was purged and runs on \(node.name)"
                 )
             }
+            lookAtCheckpoints(on: node)
             for id in purged.sorted() {
                 require(
                     content.live[id] == nil && content.trashed[id] == nil,
@@ -267,25 +280,29 @@ final class Invariants: @unchecked Sendable {
     /// the other, a moment later, accepted.
     func answered(
         _ request: RequestContext,
-        _ answer: Result<VMOutcome, Fault>,
+        _ answer: Result<Response, Fault>,
         _ wish: Wish,
         isOneOfTwo: Bool = false
     ) {
         scheduler.note("\(request.operation.short) \(wish.line) is answered: \(answer.line)")
         let row = operations[request.operation]
         switch answer {
-        case .success(let outcome):
+        case .success(let reply):
             world?.mark("\(request.method) succeeded")
-            if case .create(let draft) = wish { checkNode(draft, outcome.vm) }
+            if case .create(let draft) = wish, case .vm(let outcome) = reply {
+                checkNode(draft, outcome.vm)
+            }
             require(
-                row?.state == .done && row?.result == outcome.vm,
+                row.map { isRecorded(reply, in: $0) } == true,
                 "\(wish.line) was acknowledged, and no record says so"
             )
         case .failure(let fault):
             world?.mark("\(request.method) refused: \(fault.reason.rawValue)")
             if isOneOfTwo, row?.fault?.fault != fault { return }
+            // It may have been made, and removed before the answer.
+            let isGone = fault.reason == .checkpointNotFound && wish.method == "CreateCheckpoint"
             require(
-                row?.state != .done || fault.reason == .opCancelled,
+                row?.state != .done || fault.reason == .opCancelled || isGone,
                 "\(wish.line) was done, and answered with \(fault)"
             )
             require(fault.reason != .bug, "\(wish.line) met a bug: \(fault)")
@@ -305,7 +322,7 @@ final class Invariants: @unchecked Sendable {
     /// What came of a request under the op id of an earlier one, which another row may hold.
     func answeredReused(
         _ request: RequestContext,
-        _ answer: Result<VMOutcome, Fault>,
+        _ answer: Result<Response, Fault>,
         wasRecorded: Bool
     ) {
         guard wasRecorded else { return }
@@ -319,21 +336,25 @@ final class Invariants: @unchecked Sendable {
 
     func answeredAgain(
         _ request: RequestContext,
-        _ first: Result<VMOutcome, Fault>,
-        _ again: Result<VMOutcome, Fault>
+        _ first: Result<Response, Fault>,
+        _ again: Result<Response, Fault>
     ) {
         compare(request, first, again)
     }
 
     private func compare(
         _ request: RequestContext,
-        _ first: Result<VMOutcome, Fault>,
-        _ again: Result<VMOutcome, Fault>
+        _ first: Result<Response, Fault>,
+        _ again: Result<Response, Fault>
     ) {
         let isSame =
             switch (first, again) {
-            case (.success(let left), .success(let right)):
-                left.vm == right.vm && left.changed == right.changed
+            case (.success(let left), .success(let right)): left.isSame(as: right)
+            // It may have been removed since, on its own or with its VM.
+            case (.success(.checkpoint(let left)), .failure(let right)):
+                right.reason == .checkpointNotFound && checkpoints[left.id] == nil
+            case (.failure(let left), .success(.checkpoint)):
+                left.reason == .checkpointNotFound && operations[request.operation]?.state == .done
             case (.failure(let left), .failure(let right)): left == right
             default: false
             }
@@ -346,16 +367,5 @@ final class Invariants: @unchecked Sendable {
     /// Every request whose answer is recorded, with that answer.
     var repeatable: [(RequestContext, Answer)] {
         answers.sorted { $0.key < $1.key }.map { ($0.value.request, $0.value) }
-    }
-}
-
-extension Result<VMOutcome, Fault> {
-    /// For the event log.
-    var line: String {
-        switch self {
-        case .success(let outcome):
-            "\(outcome.vm.status.state.rawValue)\(outcome.changed ? "" : ", unchanged")"
-        case .failure(let fault): "\(fault)"
-        }
     }
 }

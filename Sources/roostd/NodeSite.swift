@@ -46,13 +46,12 @@ struct NodeSite: Sendable {
                 memoryMiB: Int(HostFacts.memory().total.mebibytes)
             ) : Self.simulated
         policy = isAlone ? .laptop(capacity) : OvercommitPolicy()
+        let (machines, disk) = (SimulatedHypervisor(), SimulatedDisk())
+        disk.whenPurged { machines.removeSaves(of: $0) }
         let driver: any Driver =
-            index == 0
-            ? host.driver
-            : SimulatedDriver(host: SimulatedHypervisor(), clock: surroundings.clock)
+            index == 0 ? host.driver : SimulatedDriver(host: machines, clock: surroundings.clock)
         let files: any VMFiles =
-            index == 0
-            ? host.files : SimulatedFiles(disk: SimulatedDisk(), clock: surroundings.clock)
+            index == 0 ? host.files : SimulatedFiles(disk: disk, clock: surroundings.clock)
         sessions = GuestSessions(
             driver: driver,
             surroundings: surroundings,

@@ -37,9 +37,11 @@ struct Host {
         }
         if driverName == "simulated" {
             memoryDirectory = tmpfs
-            driver = SimulatedDriver(host: SimulatedHypervisor(), clock: surroundings.clock)
+            let (machines, disk) = (SimulatedHypervisor(), SimulatedDisk())
+            disk.whenPurged { machines.removeSaves(of: $0) }
+            driver = SimulatedDriver(host: machines, clock: surroundings.clock)
             qemu = nil
-            files = SimulatedFiles(disk: SimulatedDisk(), clock: surroundings.clock)
+            files = SimulatedFiles(disk: disk, clock: surroundings.clock)
             catalogue = FixedCatalogue(base: SimulatedCatalogue.small())
             return
         }

@@ -46,9 +46,11 @@ final class Desk: Sendable {
         let closed = ClosedGuests(fault: guestFault)
         var made: [(NodeVMs, LocalLink)] = []
         for number in 1...count {
-            let files = SimulatedFiles(disk: SimulatedDisk(), clock: clock)
+            let disk = SimulatedDisk()
+            let files = SimulatedFiles(disk: disk, clock: clock)
             let catalogue = SimulatedCatalogue.small()
             let host = number == 1 ? hypervisor : SimulatedHypervisor()
+            disk.whenPurged { host.removeSaves(of: $0) }
             let machines = NodeVMs(
                 NodeParts(
                     driver: SimulatedDriver(host: host, clock: clock),

@@ -45,11 +45,17 @@ final class Scene: Sendable {
     let hypervisor: SimulatedHypervisor
     let node: NodeVMs
     let id = VMID(bits: 7)
+    /// What copies are made of.
+    private let other = VMID(bits: 8)
     private let operations = Mutex<UInt64>(0)
 
-    init(_ seen: VMObservation) async throws(Fault) {
+    /// `action` is what is going to be asked for: the fork or checkpoint that it is about was kept
+    /// before.
+    init(_ seen: VMObservation, about action: NodeAction? = nil) async throws(Fault) {
         let disk = disk
-        hypervisor = SimulatedHypervisor(folders: { disk.folder($0, exists: $1) })
+        let hypervisor = SimulatedHypervisor(folders: { disk.folder($0, exists: $1) })
+        disk.whenPurged { hypervisor.removeSaves(of: $0) }
+        self.hypervisor = hypervisor
         let clock = ContinuousClock()
         let catalogue = SimulatedCatalogue.small()
         node = NodeVMs(
@@ -67,9 +73,22 @@ final class Scene: Sendable {
                 capacity: NodeCapacity(cores: 8, memoryMiB: 8_192)
             )
         )
+        if case .become(let fork) = action {
+            _ = try await node.apply(delta(.start, 1, .running, of: other))
+            _ = try await node.apply(delta(.fork(fork), 2, .running, of: other))
+        }
         var actions: [(NodeAction, DesiredPower)] = []
         if seen.disks != .missing { actions.append((.provision, .stopped)) }
+        let kept = action?.checkpoint.map { NodeAction.checkpoint($0.id) }
+        if seen.disks != .missing, let kept {
+            if action?.checkpoint?.hasMemory == true { actions.append((.start, .running)) }
+            actions.append((kept, seen.vmm == .absent ? .stopped : .running))
+            if seen.vmm == .absent { actions.append((.stop(graceSeconds: 0), .stopped)) }
+        }
         if seen.vmm != .absent { actions.append((.start, .running)) }
+        if case .release(let fork) = action, seen.vmm == .running {
+            actions.append((.fork(fork), .running))
+        }
         if seen.vmm == .paused { actions.append((.pause, .paused)) }
         if seen.vmm == .saved { actions.append((.suspend, .suspended)) }
         if seen.disks == .trashed { actions.append((.discard, .stopped)) }
@@ -133,7 +152,9 @@ final class Scene: Sendable {
             content: disk.content,
             machines: machines,
             saved: hypervisor.savedFolders
-                + hypervisor.savedFiles.filter { $0.contains("/saved/") },
+                // Not the disk of a suspended VM, which is its own.
+                + hypervisor.savedFiles.filter { $0.split(separator: "/").count > 4 }
+                + hypervisor.savedFiles.filter { $0.contains("/forks/") },
             assignments: kept.map(\.assignment),
             unfinished: kept.count { $0.unfinished != nil }
         )
@@ -145,15 +166,20 @@ final class Scene: Sendable {
         case .start, .restart, .resume, .reboot: .running
         case .pause: .paused
         case .suspend: .suspended
-        case .fork, .become, .release, .checkpoint, .revert, .forget, .branch: .running
+        case .fork, .become: .running
+        case .release, .checkpoint, .forget, .branch: wish(for: seen)
+        case .revert: action.checkpoint?.hasMemory == true ? .running : .stopped
         case .stop, .discard, .restore, .purge: .stopped
-        case .provision:
-            switch seen.vmm {
-            case .running: .running
-            case .paused: .paused
-            case .saved: .suspended
-            case .absent: .stopped
-            }
+        case .provision: wish(for: seen)
+        }
+    }
+
+    private static func wish(for seen: VMObservation) -> DesiredPower {
+        switch seen.vmm {
+        case .running: .running
+        case .paused: .paused
+        case .saved: .suspended
+        case .absent: .stopped
         }
     }
 
@@ -163,6 +189,17 @@ final class Scene: Sendable {
         case .absent: seen.copy == .none
         case .saved: seen.copy == .none && seen.disks != .missing
         case .running, .paused: seen.copy == .none && seen.disks == .live
+        }
+    }
+}
+
+extension NodeAction {
+    /// The checkpoint that it is about, and whether that has memory.
+    fileprivate var checkpoint: (id: CheckpointID, hasMemory: Bool)? {
+        switch self {
+        case .revert(let order): (order.checkpoint, order.hasMemory)
+        case .forget(let id), .branch(_, let id): (id, false)
+        default: nil
         }
     }
 }

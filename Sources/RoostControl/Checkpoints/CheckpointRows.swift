@@ -80,7 +80,7 @@ extension VMService {
             vm.checkpoint = id
         case .revert(let order): vm.checkpoint = order.checkpoint
         case .forget(let id): try await forget(id, &vm, &batch)
-        case .purge:
+        case .purge where !parts.failpoints.skips(.purgedRows):
             for found in try await checkpointRows(of: vm.id) {
                 batch.delete(Checkpoint.self, found.row.key)
             }
@@ -96,7 +96,7 @@ extension VMService {
     ) async throws(Fault) {
         let all = try await checkpointRows(of: vm.id)
         guard let gone = all.first(where: { $0.row.id == id }) else { return }
-        for child in all where child.row.parent == id {
+        for child in all where child.row.parent == id && !parts.failpoints.skips(.grandparent) {
             var row = child.row
             row.parent = gone.row.parent
             batch.replace(child, with: row)

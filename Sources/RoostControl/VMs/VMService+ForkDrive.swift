@@ -28,9 +28,13 @@ extension VMService {
             }
         }
         if case .failure = outcome {
-            for copy in copies { await order(.purge, copy.vm, as: copy.id.child("undo")) }
+            for copy in copies where !parts.failpoints.skips(.purgedCopies) {
+                await order(.purge, copy.vm, as: copy.id.child("undo"))
+            }
         }
-        await order(.release(row.id), row.vm, as: row.id.child("release"))
+        if !parts.failpoints.skips(.releasedFork) {
+            await order(.release(row.id), row.vm, as: row.id.child("release"))
+        }
         let (ended, found) = (outcome, reports)
         await settle(row) { () async throws(Fault) in
             try await self.settleFork(row, copies, ended, found)
@@ -99,16 +103,27 @@ extension VMService {
         return await OperationScope.run(copy.id) { await self.attempt(copy, fork) }
     }
 
-    /// Tells a node something that is part of a fork's end; asks until it is done or refused.
+    /// How often a node is asked to clear up; a disk may refuse for ever, and the fork holds its VM.
+    private static let clearings = 8
+
+    /// Tells a node something that is part of a fork's end, until it is done. What was refused is asked
+    /// for under another op id, since the node answers the same one as before: the caller is told of
+    /// the fork and hears nothing of this, so that nobody else would ask again.
     private func order(_ action: NodeAction, _ id: VMID, as operation: OperationID) async {
+        var refusals = 0
         while !Task.isCancelled {
+            let own = refusals == 0 ? operation : operation.child("\(refusals)")
             do throws(Fault) {
                 if let vm = try await parts.store.get(VM.self, id.description)?.row {
-                    _ = try await apply(action, to: vm, as: operation)
+                    _ = try await apply(action, to: vm, as: own)
                 }
                 return
-            } catch  where error.reason == .nodeUnreachable || error.outcomeIsUnknown {
+            } catch  where error.reason == .nodeUnreachable {
                 try? await parts.surroundings.clock.sleep(for: .milliseconds(100))
+            } catch  where refusals < Self.clearings && !parts.failpoints.skips(.clearedUp) {
+                parts.failpoints.mark(.clearedUpAgain)
+                refusals += 1
+                try? await parts.surroundings.clock.sleep(for: .milliseconds(50) * (1 << refusals))
             } catch {
                 parts.log.error(
                     "could not clear up after a fork",

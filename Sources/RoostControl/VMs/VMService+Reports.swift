@@ -94,8 +94,7 @@ extension VMService {
                     cursor = try await takeInEverything(link)
                 }
             } catch {
-                // It may have come up anew, with a log that begins anew: look at everything.
-                if !parts.failpoints.skips(.wholeLook) { cursor = nil }
+                // One that came up anew has a log whose cursors are others, and says so.
                 parts.log.warning(
                     "cannot hear from a node",
                     metadata: ["node": "\(link.node)", "fault": "\(error)"]

@@ -21,6 +21,8 @@ struct SimulatedSaves {
     var manifests: [String: SavedMachine] = [:]
     /// Folders whose manifest cannot be understood.
     var unreadable: Set<String> = []
+    /// By VM: the folders of what it was brought back to, in order.
+    var reverts: [VMID: [String]] = [:]
 }
 
 extension SimulatedHypervisor {
@@ -49,6 +51,27 @@ extension SimulatedHypervisor {
     package func damageManifest(_ folder: String) {
         saves.withLock { saves in
             if saves.manifests[folder] != nil { saves.unreadable.insert(folder) }
+        }
+    }
+
+    /// The folders of what `id` was brought back to, in order.
+    package func reverts(of id: VMID) -> [String] { saves.withLock { $0.reverts[id] ?? [] } }
+
+    /// How far the guest had counted whose whole machine, with its memory, is in `folder`.
+    package func keptMemory(in folder: String) -> Int? {
+        saves.withLock { saves in
+            saves.manifests[folder]?.part(.memory).flatMap { saves.files[$0.path]?.content }
+        }
+    }
+
+    /// Whether the folder holds a whole saved machine whose parts are what they were.
+    package func isIntact(_ folder: String) -> Bool {
+        do throws(Fault) {
+            guard let saved = try manifest(folder) else { return false }
+            try check(saved)
+            return true
+        } catch {
+            return false
         }
     }
 
@@ -117,6 +140,9 @@ extension SimulatedHypervisor {
         for folder in folders.sorted() where isLost(folder) { removeSave(folder) }
     }
 
+    /// Takes away everything that is kept in the directory of `id`, as removing that does.
+    package func removeSaves(of id: VMID) { removeSave("/simulated/vms/\(id)") }
+
     /// Makes the VM of `launch` what was saved, in one step: the machine that it has, if it has one, is
     /// another process then, or none.
     func revert(
@@ -126,6 +152,7 @@ extension SimulatedHypervisor {
         by driver: Int
     ) {
         let old = machine(of: launch.id)
+        saves.withLock { $0.reverts[launch.id, default: []].append(saved.order.folder) }
         guard let memory = saved.part(.memory) else {
             if let old { end(old.pid, .killed(signal: 9)) }
             saves.withLock { saves in
@@ -135,6 +162,8 @@ extension SimulatedHypervisor {
         }
         if let old, succeed(old.pid, by: driver, isPaused: false) {
             if let next = machine(of: launch.id) { remember(next, from: memory.path) }
+            // Also one that had gone on in place has another disk now.
+            saves.withLock { $0.counts[launch.id] = $0.files[memory.path]?.content }
             return
         }
         let next = spawn(launch, behaviour, by: driver, loaded: saved.order)

@@ -45,6 +45,7 @@ package final class SimulatedDisk: Sendable {
         /// What has happened since, in order; each may or may not have reached the platter.
         var unsynced: [(id: VMID, change: Change)] = []
         var logs: [VMID: Log] = [:]
+        var purged: @Sendable (VMID) -> Void = { _ in }
     }
 
     /// The most bytes kept of one log; the older half is dropped when it is full.
@@ -87,6 +88,22 @@ package final class SimulatedDisk: Sendable {
         }
     }
 
+    /// From now on `hear` hears of each VM whose directory is purged: what a driver kept in it goes
+    /// with it.
+    package func whenPurged(_ hear: @escaping @Sendable (VMID) -> Void) {
+        state.withLock { $0.purged = hear }
+    }
+
+    func purge(_ id: VMID) {
+        change(id) { content in
+            content.live[id] = nil
+            content.trashed[id] = nil
+            content.staged[id] = nil
+        }
+        forgetLogs(of: id)
+        state.withLock { $0.purged }(id)
+    }
+
     static let templates = "/simulated/templates/"
 
     func console(of id: VMID) -> Log {
@@ -126,7 +143,7 @@ package final class SimulatedDisk: Sendable {
         }
     }
 
-    func forgetLogs(of id: VMID) {
+    private func forgetLogs(of id: VMID) {
         state.withLock { $0.logs[id] = nil }
     }
 }

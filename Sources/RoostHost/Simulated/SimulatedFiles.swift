@@ -125,12 +125,7 @@ package struct SimulatedFiles: VMFiles {
 
     package func purge(_ id: VMID) async throws(Fault) {
         try await enter(.purge)
-        disk.change(id) { content in
-            content.live[id] = nil
-            content.trashed[id] = nil
-            content.staged[id] = nil
-        }
-        disk.forgetLogs(of: id)
+        disk.purge(id)
         await pause(.purge)
         disk.sync(id)
     }

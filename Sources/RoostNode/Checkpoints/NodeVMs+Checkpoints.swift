@@ -4,6 +4,7 @@ import RoostHost
 import RoostLink
 import RoostModel
 import RoostOperations
+import Synchronization
 
 /// The steps that keep a moment of a VM, or bring one back; README.md has the picture.
 extension NodeVMs {
@@ -64,9 +65,44 @@ extension NodeVMs {
                 cause: error.cause
             )
         }
-        guard order.hasMemory else { return }
-        if before == nil { follow(vm.id) }
-        try await freshen(vm)
+        if order.hasMemory {
+            if before == nil { follow(vm.id) }
+            try await freshen(vm)
+        }
+        busy.withLock { $0[vm.id]?.isBack = true }
+    }
+
+    /// Goes on with going back where an earlier process ended, which may have been there already: it
+    /// is not pre-empted, and tried again while it may still succeed. Whoever is told that it failed
+    /// believes that the VM is as it was.
+    func goOnBack(_ delta: AssignmentDelta, _ done: inout [StepRecord]) async throws(Fault) {
+        for attempt in 1... {
+            do throws(Fault) {
+                return try await work(delta, preemption: Signal(), done: &done)
+            } catch {
+                let isFinal: Set<Reason> = [.checkpointDamaged, .shapeDiffers, .wrongState]
+                guard attempt < 5, !isFinal.contains(error.reason) else { throw error }
+                parts.failpoints.mark(.wentOnBack)
+                try? await parts.surroundings.clock.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    /// Whether a request about a checkpoint that met a fault has done all the same what was asked.
+    func holdsMoment(_ delta: AssignmentDelta) async throws(Fault) -> Bool {
+        switch delta.action {
+        case .revert:
+            return busy.withLock { $0[delta.vm.id]?.isBack == true }
+        case .forget(let id):
+            guard let driver = parts.driver as? any Forking else { return false }
+            // Once its manifest is gone it is none; what may be left of its files goes now.
+            let place = try await parts.files.place(delta.vm.id)
+            let folder = checkpointFolder(id, of: delta.vm.id, place)
+            guard try await !driver.holdsMachine(folder) else { return false }
+            try await driver.discard(savedIn: folder)
+            return true
+        default: return false
+        }
     }
 
     /// What the checkpoint `id` is, for whoever keeps the list.

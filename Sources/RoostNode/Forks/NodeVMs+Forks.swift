@@ -43,7 +43,7 @@ extension NodeVMs {
     /// have run, and is made anew.
     func copyFork(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
         let fork = try await fork(name, for: vm)
-        try await purgeDisks(vm.id)
+        try await parts.files.purge(vm.id)
         try await parts.files.prepareFork(vm.id, from: fork.order.folder, spec: vm.spec)
     }
 

@@ -137,10 +137,11 @@ extension NodeVMs {
         let id = delta.vm.id
         try await parts.failpoints.pass(.beforeRecord)
         var fault = fault
-        if fault != nil, try await holds(delta.action, for: id) {
+        if fault != nil, try await holds(delta) {
             parts.failpoints.mark(.holdsAnyway)
             fault = nil
         }
+        let moment = try await keptMoment(delta, &fault)
         if fault != nil, !parts.failpoints.skips(.backOut) {
             try await backOut(delta, to: former)
         }
@@ -158,9 +159,7 @@ extension NodeVMs {
         let isGone = delta.action == .purge && fault == nil
         var report =
             isGone ? VMReport(id: id, state: .deleted, reason: "purged") : report(kept, seen)
-        if case .checkpoint(let checkpoint) = delta.action, fault == nil {
-            report.kept = try await self.kept(checkpoint, of: delta.vm)
-        }
+        report.kept = moment
         let result = ResultRow(
             operation: delta.operation,
             vm: id,
@@ -195,15 +194,36 @@ extension NodeVMs {
     }
 
     /// Whether what was asked is so, whatever went wrong on the way: then it did not fail.
-    private func holds(_ action: NodeAction, for id: VMID) async throws(Fault) -> Bool {
-        guard !action.isOneShot else { return false }
-        let seen = try await look(id)
-        do throws(Fault) { return try plan(action, for: seen).isEmpty } catch { return false }
+    private func holds(_ delta: AssignmentDelta) async throws(Fault) -> Bool {
+        if parts.failpoints.skips(.moment) { return false }
+        guard !delta.action.isOneShot else { return try await holdsMoment(delta) }
+        let seen = try await look(delta.vm.id)
+        do throws(Fault) { return try plan(delta.action, for: seen).isEmpty } catch { return false }
+    }
+
+    /// What was kept as a checkpoint. When it is damaged already, nothing was.
+    private func keptMoment(
+        _ delta: AssignmentDelta,
+        _ fault: inout Fault?
+    ) async throws(Fault) -> KeptMoment? {
+        guard case .checkpoint(let id) = delta.action, fault == nil else { return nil }
+        do throws(Fault) {
+            return try await kept(id, of: delta.vm)
+        } catch  where error.reason == .savedStateDamaged {
+            fault = error
+            return nil
+        }
     }
 
     /// Brings the VM to where `former` had it, whatever an undo left: an inverse may have failed, and
     /// after a crash nobody knows which steps there are to take back.
     private func backOut(_ delta: AssignmentDelta, to former: VMAssignment?) async throws(Fault) {
+        // An earlier process may have kept it, and the undo of this one may have failed.
+        if case .checkpoint(let id) = delta.action, parts.driver is any Forking,
+            !parts.failpoints.skips(.dropKept)
+        {
+            try await dropCheckpoint(delta.vm, id)
+        }
         let seen = try await look(delta.vm.id)
         guard let action = retreat(delta.action, to: former?.desired, from: seen) else { return }
         for step in try plan(action, for: seen) {

@@ -58,16 +58,6 @@ extension NodeVMs {
         follow(vm.id)
     }
 
-    /// Removes every byte of the VM, its kept memory first: that is the driver's.
-    func purgeDisks(_ id: VMID) async throws(Fault) {
-        if let driver = parts.driver as? any Forking, !parts.failpoints.skips(.purgedMemory) {
-            let place = try await parts.files.place(id)
-            try await driver.discard(savedIn: parts.files.savedFolder(id, place))
-            try await driver.discard(savedIn: parts.files.checkpointsFolder(id, place))
-        }
-        try await parts.files.purge(id)
-    }
-
     func dropSaved(_ id: VMID) async throws(Fault) {
         let place = try await parts.files.place(id)
         try await forking().discard(savedIn: parts.files.savedFolder(id, place))

@@ -44,7 +44,8 @@ extension NodeVMs {
             try await parts.driver.reset(vm.id)
         case .trashDisks: try await parts.files.discard(vm.id)
         case .untrashDisks: try await parts.files.restore(vm.id)
-        case .purgeDisks: try await purgeDisks(vm.id)
+        // Kept memory and checkpoints are in the same directory: all of it goes, or nothing.
+        case .purgeDisks: try await parts.files.purge(vm.id)
         }
     }
 

@@ -29,6 +29,8 @@ package final class NodeVMs: Sendable {
         var operation: OperationID
         var state: VMState
         var preemption: Signal
+        /// Whether it was brought back to a checkpoint: whatever fails after that, it was.
+        var isBack = false
     }
 
     package init(_ parts: NodeParts) {
@@ -124,7 +126,11 @@ package final class NodeVMs: Sendable {
         do throws(Fault) {
             try await parts.failpoints.pass(.afterAssign)
             do throws(Fault) {
-                try await work(delta, preemption: preemption, done: &done)
+                if isResumed, delta.action.kind == .revert, !parts.failpoints.skips(.goOnBack) {
+                    try await goOnBack(delta, &done)
+                } else {
+                    try await work(delta, preemption: preemption, done: &done)
+                }
             } catch
                 where delta.action == .start && error.mayBeTheTemplates
                 && done.contains(where: \.isCopying) && !parts.failpoints.skips(.bootAnyway)
@@ -166,7 +172,7 @@ package final class NodeVMs: Sendable {
         )
     }
 
-    private func work(
+    func work(
         _ delta: AssignmentDelta,
         preemption: Signal,
         done: inout [StepRecord]

@@ -113,6 +113,7 @@ package enum SimulatorCommand {
                 if ended.output.isEmpty { print("a child of \(ended.words) died") }
             }
             for line in ended.output { take(line, into: &marks) }
+            fflush(nil)
         }
         let isComplete = options.sumsMarkers ? report(marks) : true
         print("\(done) seeds, profile \(options.profile.name): \(status == 0 ? "held" : "FAILED")")

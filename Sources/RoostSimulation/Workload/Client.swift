@@ -3,37 +3,6 @@ import RoostModel
 import RoostOperations
 import RoostStore
 
-/// What a client asks for.
-enum Wish: Sendable, Hashable {
-    case create(VMDraft)
-    case power(PowerVerb, String, PowerOptions)
-    case undelete(String, newName: String)
-    case purge(String)
-    case update(String, VMUpdate)
-
-    var method: String {
-        switch self {
-        case .create: "CreateVM"
-        case .power(let verb, _, _): "\(verb.rawValue)"
-        case .undelete: "UndeleteVM"
-        case .purge: "PurgeVM"
-        case .update: "UpdateVM"
-        }
-    }
-
-    var line: String {
-        switch self {
-        case .create(let draft): "create \(draft.name)\(draft.startOnCreate ? " started" : "")"
-        case .power(let verb, let name, let options):
-            "\(verb.rawValue) \(name)\(options.force ? " by force" : "")"
-                + (options.purge ? " for good" : "")
-        case .undelete(let name, let newName): "undelete \(name) \(newName)"
-        case .purge(let name): "purge \(name)"
-        case .update(let name, _): "update \(name)"
-        }
-    }
-}
-
 /// A client that wishes one thing after the other, and asks again with the same op id until it has
 /// an answer. Runs in a process that never dies.
 struct Client: Sendable {
@@ -42,7 +11,7 @@ struct Client: Sendable {
     let chance: SharedChance
     /// What is drawn for placement, apart, so that it moves nothing else.
     let tastes: SharedChance
-    private static let names = ["ant", "bee", "cat", "dog"]
+    static let names = ["ant", "bee", "cat", "dog"]
 
     init(world: World, number: Int) {
         self.world = world
@@ -54,7 +23,7 @@ struct Client: Sendable {
     /// Wishes `count` things, resting in between.
     func run(wishes count: Int) async {
         var latest: RequestContext?
-        var plan: [Wish] = []
+        var plan: [Intention] = []
         for _ in 0..<count {
             try? await world.clock.sleep(for: chance.chance.duration(upTo: .seconds(3)))
             if chance.chance.hits(700) {
@@ -66,8 +35,12 @@ struct Client: Sendable {
                 continue
             }
             if tastes.chance.hits(600) { await speakOfANode() }
-            if plan.isEmpty, chance.chance.hits(2_500) { plan = newPlan() }
-            let wish = plan.isEmpty ? nextWish() : plan.removeFirst()
+            if tastes.chance.hits(500) {
+                await useTwins()
+                continue
+            }
+            if plan.isEmpty, chance.chance.hits(3_500) { plan = newPlan() }
+            let wish = plan.isEmpty ? nextWish() : wish(plan.removeFirst())
             let request = request(for: wish)
             latest = request
             world.scheduler.note("client\(number) \(request.operation.short): \(wish.line)")
@@ -91,7 +64,7 @@ struct Client: Sendable {
         var request = request(for: stop)
         request.answersWhenAccepted = true
         world.scheduler.note("client\(number) \(request.operation.short): \(stop.line), patiently")
-        guard case .success(let outcome) = await answer(stop, request) else { return }
+        guard case .success(.vm(let outcome)) = await answer(stop, request) else { return }
         world.invariants.require(
             world.invariants.isRecorded(request.operation),
             "\(stop.line) was accepted, and no record says so"
@@ -100,11 +73,40 @@ struct Client: Sendable {
             let kill = Wish.power(.kill, outcome.vm.id.description, PowerOptions())
             let hurry = self.request(for: kill)
             world.scheduler.note("client\(number) \(hurry.operation.short): \(kill.line)")
-            world.crashAboutNow(outcome.vm.status.node)
+            world.crashAboutNow(outcome.vm.status.node, within: .seconds(1))
             world.invariants.answered(hurry, await answer(kill, hurry), kill)
             try? await world.clock.sleep(for: .seconds(1))
         } while world.invariants.isRunning(request.operation)
         world.mark("client.lost-patience")
+    }
+
+    /// Makes two disposable VMs of one shape at the same time, and deletes them.
+    private func useTwins() async {
+        var draft = VMDraft(name: "")
+        makeDisposable(&draft)
+        draft.startOnCreate = true
+        var options = PowerOptions(graceSeconds: 0)
+        options.force = true
+        let first = chance.chance.below(Self.names.count)
+        let names = [Self.names[first], Self.names[(first + 1) % Self.names.count]]
+        let creates = names.map { name in
+            draft.name = name
+            return Wish.create(draft)
+        }
+        let deletes = names.map { Wish.power(.delete, $0, options) }
+        for wishes in [creates, deletes] {
+            await withTaskGroup(of: Void.self) { group in
+                for wish in wishes {
+                    let request = request(for: wish)
+                    world.scheduler.note("client\(number) \(request.operation.short): \(wish.line)")
+                    group.addTask {
+                        let answer = await answer(wish, request)
+                        world.invariants.answered(request, answer, wish)
+                    }
+                }
+            }
+        }
+        world.mark("client.twins")
     }
 
     /// Sends another request under the op id of an earlier one.
@@ -123,13 +125,13 @@ struct Client: Sendable {
         _ wish: Wish,
         _ request: RequestContext,
         isSettledByRecord: Bool = true
-    ) async -> Result<VMOutcome, Fault> {
+    ) async -> Result<Response, Fault> {
         let network = Network(world: world)
         let gone = Fault(.daemonUnreachable, "the daemon does not answer")
         let world = world
         var wait = Duration.milliseconds(100)
         while true {
-            let answer: Result<VMOutcome, Fault>
+            let answer: Result<Response, Fault>
             do throws(Fault) {
                 answer = .success(
                     try await network.call({ world.control }, mayDouble: false, gone: gone) {
@@ -159,18 +161,56 @@ struct Client: Sendable {
         _ wish: Wish,
         _ request: RequestContext,
         to vms: VMService
-    ) async throws(Fault) -> VMOutcome {
+    ) async throws(Fault) -> Response {
+        let project = "default"
         switch wish {
         case .create(let draft):
-            try await vms.create(draft, request)
+            return .vm(try await vms.create(draft, request))
         case .power(let verb, let name, let options):
-            try await vms.power(verb, name, project: "default", options: options, request)
+            return .vm(
+                try await vms.power(verb, name, project: project, options: options, request)
+            )
         case .undelete(let name, let newName):
-            try await vms.undelete(name, project: "default", newName: newName, etag: nil, request)
+            return .vm(
+                try await vms.undelete(name, project: project, newName: newName, etag: nil, request)
+            )
         case .purge(let name):
-            try await vms.purge(name, project: "default", etag: nil, request)
+            return .vm(try await vms.purge(name, project: project, etag: nil, request))
         case .update(let name, let update):
-            try await vms.update(name, project: "default", update, request)
+            return .vm(try await vms.update(name, project: project, update, request))
+        case .fork(let name, let order):
+            return .copies(try await vms.fork(name, project: project, order, request))
+        case .checkpoint(let name, let message):
+            return .checkpoint(
+                try await vms.makeCheckpoint(
+                    name,
+                    project: project,
+                    message: message,
+                    etag: nil,
+                    request
+                )
+            )
+        case .goBack(let name, let checkpoint):
+            return .vm(
+                try await vms.revert(
+                    name,
+                    to: checkpoint,
+                    project: project,
+                    force: false,
+                    etag: nil,
+                    request
+                )
+            )
+        case .forget(let name, let checkpoint):
+            return .vm(
+                try await vms.deleteCheckpoint(
+                    name,
+                    checkpoint,
+                    project: project,
+                    etag: nil,
+                    request
+                )
+            )
         }
     }
 
@@ -189,7 +229,10 @@ struct Client: Sendable {
     }
 
     private func nextWish() -> Wish {
-        let name = chance.chance.pick(Self.names)
+        var name = chance.chance.pick(Self.names)
+        if tastes.chance.hits(1_500) { return newCheckpointWish(name) }
+        // The first copy of it.
+        if tastes.chance.hits(700) { name += "-1" }
         let grace = chance.chance.pick([0, 1, 5])
         var options = PowerOptions(graceSeconds: grace)
         switch chance.chance.below(100) {
@@ -218,8 +261,13 @@ struct Client: Sendable {
     }
 
     /// Several wishes about one VM, in an order that comes to something; others may be in the way.
-    private func newPlan() -> [Wish] {
+    private func newPlan() -> [Intention] {
         let name = chance.chance.pick(Self.names)
+        if tastes.chance.hits(4_000) { return newCheckpointPlan(name) }
+        return newPowerPlan(name).map { .wish($0) }
+    }
+
+    private func newPowerPlan(_ name: String) -> [Wish] {
         var gone = PowerOptions(graceSeconds: 0)
         gone.force = true
         var draft = newDraft(name)

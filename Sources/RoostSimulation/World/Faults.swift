@@ -15,8 +15,9 @@ package enum FaultKind: String, CaseIterable, Sendable {
     case driver
     /// A node crashes just when somebody lost patience with it.
     case untimely
-    /// A message is lost, comes twice, or comes once more much later.
+    /// A message is lost, takes much longer than others, comes twice, or comes once more much later.
     case lost
+    case tardy
     case doubled
     case stale
     /// A started machine is slow, fails to start, dies, powers off, ignores the button.

@@ -84,11 +84,18 @@ struct Network {
             if world.fault(.lost, world.profile.lostMessages) {
                 lose()
             } else {
-                world.scheduler.after(world.delay(), deliver)
+                world.scheduler.after(world.delay() + tardiness(), deliver)
             }
             if mayDouble { double(deliver) }
         }
         return try result.get()
+    }
+
+    /// How much longer than others a message takes.
+    private func tardiness() -> Duration {
+        guard var details = world.strike(.tardy, world.profile.tardyMessages) else { return .zero }
+        world.mark("world.message-tardy")
+        return details.duration(upTo: .seconds(5))
     }
 
     /// Delivers a message once more: soon, or when everybody has forgotten it.

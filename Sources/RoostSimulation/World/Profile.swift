@@ -15,11 +15,14 @@ package struct Profile: Sendable, Hashable {
     var driverFailures: Int
     /// Each read of rows is answered late, so that its answer is old.
     var lateReads: Int
-    /// Each time that somebody loses patience, the node crashes about then.
+    /// Each time that somebody loses patience, and each time that a node hears of it, the node crashes
+    /// about then.
     var untimelyCrashes: Int
     /// Each message is lost, or comes twice.
     var lostMessages: Int
     var doubledMessages: Int
+    /// Each message takes up to 5 s, so that others overtake it.
+    var tardyMessages: Int
     /// Each message comes once more, up to 40 s later.
     var staleMessages: Int
     /// Each started machine fails to start, is slow, dies, powers off by itself, ignores the button.
@@ -48,6 +51,7 @@ package struct Profile: Sendable, Hashable {
         untimelyCrashes: 0,
         lostMessages: 0,
         doubledMessages: 0,
+        tardyMessages: 0,
         staleMessages: 0,
         startFailures: 0,
         slowStarts: 0,
@@ -69,15 +73,16 @@ package struct Profile: Sendable, Hashable {
         fileFailures: 60,
         driverFailures: 60,
         lateReads: 100,
-        untimelyCrashes: 3000,
+        untimelyCrashes: 3_000,
         lostMessages: 250,
         doubledMessages: 250,
+        tardyMessages: 200,
         staleMessages: 150,
         startFailures: 400,
         slowStarts: 800,
         machineDeaths: 600,
         powerOffs: 600,
-        deafMachines: 1_000,
+        deafMachines: 2_000,
         disasterEvery: .seconds(6),
         longestDelay: .milliseconds(400)
     )
@@ -93,9 +98,10 @@ package struct Profile: Sendable, Hashable {
         fileFailures: 300,
         driverFailures: 300,
         lateReads: 300,
-        untimelyCrashes: 6000,
+        untimelyCrashes: 6_000,
         lostMessages: 1_000,
         doubledMessages: 1_000,
+        tardyMessages: 500,
         staleMessages: 500,
         startFailures: 1_500,
         slowStarts: 2_000,

@@ -16,7 +16,9 @@ struct SeededFailpoints: Failpoints {
             world.mark("failed at \(point)")
             throw Fault(.ioFailed, "failpoint \(point)")
         }
-        if world.fault(.delay, profile.failpointDelays) {
+        // A copy that begins late meets whoever removes its template.
+        let isLate = point == .beforeStep("copy-template")
+        if world.fault(.delay, profile.failpointDelays * (isLate ? 10 : 1)) {
             await world.pause(upTo: .seconds(2))
         }
     }

@@ -16,11 +16,14 @@ struct SimulatedLink: NodeLink {
     }
 
     func preempt(_ vm: VMID, operation: OperationID) async throws(Fault) {
+        let (world, node) = (network.world, node)
         // Not `Void`: a generic closure with a typed throw and an empty result crashes when built
         // without optimisation (Swift 6.3.1).
         _ = try await call { local -> Result<Bool, Fault> in
             do throws(Fault) {
                 try await local.preempt(vm, operation: operation)
+                // It knows by its memory alone.
+                world.crashAboutNow(node, within: .milliseconds(40))
                 return .success(true)
             } catch {
                 return .failure(error)

@@ -81,10 +81,12 @@ extension World {
         }
     }
 
-    /// The VM whose own memory is kept at that path; `nil` when it is a template's.
+    /// The VM that the saved machine at that path is kept of, suspended or as a checkpoint; `nil` when
+    /// it is a template's or a fork's.
     static func owner(ofSave path: String) -> VMID? {
         let words = path.split(separator: "/")
-        guard words.count >= 4, words[1] == "vms", words[3] == "saved" else { return nil }
+        guard words.count >= 4, words[1] == "vms", ["saved", "checkpoints"].contains(words[3])
+        else { return nil }
         return VMID(String(words[2]))
     }
 
@@ -96,8 +98,9 @@ extension World {
         let path = files[details.below(files.count)]
         let kind = details.below(4)
         scheduler.note("\(path) is damaged in way \(kind)")
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
+        damagedSaves.insert(folder)
         if kind == 3 {
-            let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? path
             node.hypervisor.damageManifest(folder)
         } else {
             node.hypervisor.damage(path, isMissing: kind == 0, shortened: kind == 1)
@@ -116,9 +119,9 @@ extension World {
     }
 
     /// The node is about to do what it was told to make way for: a good moment to crash.
-    func crashAboutNow(_ id: NodeID?) {
+    func crashAboutNow(_ id: NodeID?, within limit: Duration) {
         guard var details = strike(.untimely, profile.untimelyCrashes) else { return }
-        scheduler.after(details.duration(upTo: .seconds(1))) { [unowned self] in
+        scheduler.after(details.duration(upTo: limit)) { [unowned self] in
             self.nodes.first { $0.id == id }?.server?.process.crash()
         }
     }

@@ -126,15 +126,21 @@ extension World {
             disk: node.disk,
             clock: clock,
             latency: { _ in self.latency(upTo: .milliseconds(2)) },
-            failing: { _ in self.drawFileFault() }
+            failing: { self.drawFileFault($0) }
         )
         let driver = SimulatedDriver(
             host: node.hypervisor,
             clock: clock,
-            // Removing some GiB of memory takes its time.
-            latency: { self.latency(upTo: .milliseconds($0 == .discard ? 100 : 2)) },
-            failing: { _ in
-                guard self.fault(.driver, self.profile.driverFailures) else { return nil }
+            // Writing and removing some GiB of memory takes its time.
+            latency: { call in
+                let isLong = [.save, .seal, .discard].contains(call)
+                return self.latency(upTo: .milliseconds(isLong ? 200 : 2))
+            },
+            failing: { call in
+                // Where memory is written the disk is soonest full.
+                let rate = self.profile.driverFailures * (call == .seal ? 4 : 1)
+                guard self.fault(.driver, rate) else { return nil }
+                self.scheduler.note("  the monitor fails at \(call.rawValue)")
                 self.mark("world.monitor-silent")
                 return Fault(.vmmFailed, "the simulated monitor does not answer")
             }
@@ -196,8 +202,9 @@ extension World {
         return Controller(vms: vms, nodes: nodes, fleet: FleetService(vms))
     }
 
-    private func drawFileFault() -> Fault? {
+    private func drawFileFault(_ call: SimulatedFiles.Call) -> Fault? {
         guard var details = strike(.file, profile.fileFailures) else { return nil }
+        scheduler.note("  the disk fails at \(call.rawValue)")
         let isFull = details.hits(5_000)
         mark(isFull ? "world.disk-full" : "world.disk-error")
         return isFull

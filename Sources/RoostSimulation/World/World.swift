@@ -60,6 +60,8 @@ final class World: @unchecked Sendable {
     var epoch: Int64 = 0
     /// What each node has, in all.
     let capacity: NodeCapacity
+    /// Folders of saved machines in which a disaster damaged something.
+    var damagedSaves: Set<String> = []
     /// How often each rare thing happened.
     var marks: [String: Int] = [:]
     private var processes = 0
@@ -104,6 +106,7 @@ final class World: @unchecked Sendable {
             console: { disk.say($0, $1) },
             folders: { disk.folder($0, exists: $1) }
         )
+        disk.whenPurged { hypervisor.removeSaves(of: $0) }
         return NodeHost(
             id: Identifier(bits: UInt128(index + 1) << 100 | 0xabc),
             name: "node\(index)",
@@ -147,7 +150,7 @@ final class World: @unchecked Sendable {
     func readDelay() -> Duration {
         guard var details = strike(.late, profile.lateReads) else { return .zero }
         mark("world.read-answered-late")
-        return details.duration(upTo: .milliseconds(50))
+        return details.duration(upTo: details.hits(8_000) ? .milliseconds(50) : .seconds(1))
     }
 
     /// How long one message takes.
