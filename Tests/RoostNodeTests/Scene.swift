@@ -146,7 +146,7 @@ final class Scene: Sendable {
         case .pause: .paused
         case .suspend: .suspended
         case .fork, .become, .release, .checkpoint, .revert, .forget, .branch: .running
-        case .stop, .discard, .restore, .purge: .stopped
+        case .stop, .freeze, .derive, .discard, .restore, .purge: .stopped
         case .provision:
             switch seen.vmm {
             case .running: .running

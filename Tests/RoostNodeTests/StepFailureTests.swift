@@ -16,7 +16,7 @@ struct Trial: Sendable, CustomStringConvertible {
 
     /// Forks concern several VMs, and checkpoints what was kept before: they have suites of their own.
     private static let others: Set<NodeAction.Kind> = [
-        .fork, .become, .release, .checkpoint, .revert, .forget, .branch,
+        .fork, .become, .release, .checkpoint, .revert, .forget, .branch, .freeze, .derive,
     ]
 
     /// Every action on everything that a node can be left with, unless the plan refuses it.

@@ -18,6 +18,7 @@ NOT_AUTOMATABLE = {
     "FOREIGN_ORIGIN": "only a foreign page gets it; bad_input.py calls by the right name as well",
     "SESSION_NOT_FOUND": "simulated VMs have no guest", "PATH_NOT_FOUND": "simulated VMs have no guest",
     "GUEST_UNREACHABLE": "simulated VMs have no guest", "GUEST_PROTOCOL": "needs a hostile guest",
+    "HOOK_FAILED": "simulated VMs have no guest; tests/e2e has it (hooks)",
     "COMMAND_NOT_FOUND": "simulated VMs have no guest", "BOOT_TIMEOUT": "needs a guest that hangs",
     "STORE_CONFLICT": "needs two writers of one row in one moment; the store's own suite has it",
     "STORE_UNREACHABLE": "--dev has no server; RoostStorePostgresTests has it",

@@ -158,7 +158,7 @@ extension NodeVMs {
         let isGone = delta.action == .purge && fault == nil
         var report =
             isGone ? VMReport(id: id, state: .deleted, reason: "purged") : report(kept, seen)
-        if case .checkpoint(let checkpoint) = delta.action, fault == nil {
+        if let checkpoint = delta.action.keptCheckpoint, fault == nil {
             report.kept = try await self.kept(checkpoint, of: delta.vm)
         }
         let result = ResultRow(
