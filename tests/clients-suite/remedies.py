@@ -131,6 +131,17 @@ def checkpoints(bench):
     bench.works("CHECKPOINT_NOT_FOUND", "RevertVM", body | {"checkpoint": known}, service=service)
 
 
+def templates(bench):
+    """A template that is not there: the remedy lists those that are."""
+    service = "roost.compute.v1.TemplateService"
+    body = {"id": "remedy-moments", "name": "remedy-t"}
+    bench.works("a template", "CreateTemplate", body, service=service)
+    refusal = bench.provoke("TEMPLATE_NOT_FOUND", "GetTemplate", {"id": "none"}, service=service)
+    known = next(word for word in bench.type(refusal.commands[0]).split() if word == "remedy-t")
+    bench.works("TEMPLATE_NOT_FOUND", "GetTemplate", {"id": known}, service=service)
+    bench.works("no template", "DeleteTemplate", {"id": known}, service=service)
+
+
 def fleets(bench):
     """What another publication was first with: the remedy shows it, or plans again."""
     service = "roost.fleet.v1.DesiredStateService"
@@ -408,6 +419,7 @@ def run(binaries, scratch, daemon, client):
     requests(bench)
     absences(bench)
     checkpoints(bench)
+    templates(bench)
     fleets(bench)
     states(bench)
     compacted(bench, client)

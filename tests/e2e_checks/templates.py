@@ -8,7 +8,8 @@ from forks import KEYGEN
 from harness import claim, new_id
 
 BOOT = "cat /proc/sys/kernel/random/boot_id"
-WHO = "cat /etc/machine-id; hostname; cat /etc/ssh/ssh_host_test_key; cat /sys/class/net/eth0/address"
+WHO = ("cat /etc/machine-id; hostname; cat /etc/ssh/ssh_host_test_key; "
+       "cat /sys/class/net/eth0/address")
 
 
 def disk(place, vm):
@@ -97,7 +98,8 @@ def warm(place):
     claim(place.ok("ls", "-a", "-q").strip() == "", "a template is listed as a VM")
     listed = place.json("template", "ls")
     claim([one["name"] for one in listed] == ["warm"] and listed[0]["hasMemory"], listed)
-    out = place.ok("run", "--template", "warm", "--", "sh", "-c", f"cat /root/mark /run/mark; {BOOT}")
+    out = place.ok("run", "--template", "warm", "--", "sh", "-c",
+                   f"cat /root/mark /run/mark; {BOOT}")
     claim(out == f"prepared\nin-memory\n{boot}", out)
     cold = place.ok("run", "--template", "warm", "--no-template", "--", "sh", "-c",
                     f"cat /root/mark; test ! -e /run/mark; {BOOT}")
@@ -161,8 +163,10 @@ def from_disk(place):
 
 
 def checks(runner, place):
-    runner.check("clones and templates: linked and full clones, apart, and machines of their own", clones, place)
-    runner.check("clones and templates: a clone of a checkpoint, while the VM runs on", of_checkpoints, place)
+    runner.check("clones and templates: linked and full clones, apart, and machines of their own",
+                 clones, place)
+    runner.check("clones and templates: a clone of a checkpoint, while the VM runs on",
+                 of_checkpoints, place)
     runner.check("clones and templates refuse what cannot be, and say why", refusals, place)
     runner.check("clones and templates: run --template goes on from the memory", warm, place)
     runner.check("clones and templates: a template is sealed, and kept while in use", sealed, place)
