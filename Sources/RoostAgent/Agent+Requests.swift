@@ -54,9 +54,7 @@ extension Agent {
                 try setWallClock(time)
                 say("set the clock by \(lag / 1_000_000) ms", for: operation)
             case .renewIdentity(let request):
-                try RoostAgent.renewIdentity(request)
-                // Without a new machine-id it stays the machine that it was, at an earlier time.
-                return try renewHostKeys(unless: request.machineID == nil, for: operation)
+                return try renew(request, for: operation)
             case .freeze: return try freezeTask()
             case .thaw: thaw()
             case .settle: return try settleTask()
@@ -87,34 +85,82 @@ extension Agent {
         sessions.hold(false)
     }
 
-    /// The last part of a renewal: new host keys where there are any, and then everybody goes on.
-    private func renewHostKeys(
-        unless isSameMachine: Bool,
+    /// A renewal: what is renewed at once, new host keys where there are any, the hooks; and then
+    /// everybody goes on. Without a new machine-id it stays the machine that it was, at an earlier
+    /// time, and has neither new keys nor hooks.
+    private func renew(
+        _ request: RenewRequest,
         for operation: OperationMark
     ) throws(SystemFailure) -> any StreamTask {
+        // One whose host is gone is begun anew.
+        hooks?.abandon()
+        let former = hostname()
+        try RoostAgent.renewIdentity(request)
         let task = DeferredTask()
-        let done = { [unowned self] (failure: SystemFailure?) in
+        let isSameMachine = request.machineID == nil
+        let done = { [unowned self] (failure: GuestFailure?) in
+            hooks = nil
             // One that is not renewed stays frozen: it is nobody yet.
-            if failure == nil {
-                sessions.orphanAll()
-                thaw()
-            }
-            task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
+            if failure == nil { goOn(request) }
+            task.finish(failure.map { .failed($0) } ?? .done(bytes: 0))
             // The console is slow, and somebody waits for the answer.
             _ = loop.after(Self.afterAnswer) {
-                guard failure == nil else { return }
+                if let failure { return say(failure.text, for: operation) }
                 say(isSameMachine ? "back in time" : "renewed the identity", for: operation)
             }
         }
         if isSameMachine {
+            try writeGeneration(of: request)
             done(nil)
-        } else {
-            try HostKeys().renew(
-                whenEnded: { [unowned self] pid, action in whenEnded(pid, action) },
-                done: done
-            )
+            return task
         }
+        try HostKeys().renew(
+            whenEnded: { [unowned self] pid, action in whenEnded(pid, action) },
+            done: { [unowned self] failure in
+                if let failure { return done(failure.asGuestFailure) }
+                do throws(SystemFailure) {
+                    try writeGeneration(of: request)
+                } catch {
+                    return done(error.asGuestFailure)
+                }
+                runHooks(request, former: former, done)
+            }
+        )
         return task
+    }
+
+    private func writeGeneration(of request: RenewRequest) throws(SystemFailure) {
+        if let fresh = request.generation { try generation?.write(hexadecimal(fresh)) }
+    }
+
+    /// Runs the image's hooks, to whom everything of the copy is new already but the processes.
+    private func runHooks(
+        _ request: RenewRequest,
+        former: String,
+        _ done: @escaping (GuestFailure?) -> Void
+    ) {
+        let fresh = ForkHooks(
+            on: loop,
+            environment: [
+                "ROOST_OLD_ID=\(generation?.vm ?? "")", "ROOST_NEW_ID=\(hexadecimal(request.vm))",
+                "ROOST_OLD_NAME=\(former)", "ROOST_NEW_NAME=\(hostname())",
+                "ROOST_OLD_GENERATION=\(generation?.present ?? "")",
+                "ROOST_NEW_GENERATION=\(hexadecimal(request.generation ?? []))",
+            ],
+            done: done
+        )
+        hooks = fresh
+        fresh.run { [unowned self] pid, action in whenEnded(pid, action) }
+    }
+
+    /// The last part of a renewal: from here on it is the machine that it was told to be.
+    private func goOn(_ request: RenewRequest) {
+        if let fresh = request.generation {
+            generation?.take(hexadecimal(fresh), vm: hexadecimal(request.vm))
+        }
+        // What ran on all the time, after a suspension, has its readers.
+        if freezer.isHolding { sessions.orphanAll() }
+        thaw()
     }
 
     /// In milliseconds.
@@ -125,7 +171,21 @@ extension Agent {
         try rehearseRenewal()
         let task = DeferredTask()
         let pid = try checkShim(roost_sync_child(), "fork", "sync")
-        whenEnded(pid) { _ in task.finish(.done(bytes: 0)) }
+        whenEnded(pid) { [unowned self] _ in standStill(task) }
         return task
+    }
+
+    /// The last part of settling: what the image runs by itself goes on in no copy before that is
+    /// renewed. A kernel without a freezer has copies all the same.
+    private func standStill(_ task: DeferredTask) {
+        let end = { (failure: SystemFailure?) in
+            if let failure { say("copies begin before they are renewed: \(failure.text)") }
+            task.finish(.done(bytes: 0))
+        }
+        do throws(SystemFailure) {
+            try freezer.freeze(on: loop, done: end)
+        } catch {
+            end(error)
+        }
     }
 }

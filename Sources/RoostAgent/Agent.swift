@@ -34,6 +34,10 @@ package final class Agent {
     private let log: LogPort?
     private let kernel: KernelLog?
     let freezer = Freezer()
+    /// `nil`: the machine is not this agent's.
+    let generation: Generation?
+    /// Those of the renewal that is under way.
+    var hooks: ForkHooks?
     var mux: Mux?
     var tasks: [UInt32: any StreamTask] = [:]
     private var turn: [UInt32] = []
@@ -50,6 +54,7 @@ package final class Agent {
         port = Port(channel, on: loop, endsWithPeer: role.endsWithPeer)
         let record = log.map { LogPort($0, on: loop) }
         self.log = record
+        generation = role.mayChangeMachine ? Generation() : nil
         kernel = role.mayChangeMachine ? record.flatMap { KernelLog(to: $0, on: loop) } : nil
         sessions = SessionTable(on: loop, reapsAll: role.isInit, record: record)
         if role.isInit { watchSignals() }
@@ -133,6 +138,7 @@ package final class Agent {
             wallClock: wallNanoseconds(),
             software: Self.version
         )
+        answer.capabilities |= Hello.Capability.generations
         if role.isInit { answer.capabilities |= Hello.Capability.isInit }
         answer.bootID = bootID()
         answer.uptimeMilliseconds = bootNanoseconds() / 1_000_000
@@ -140,6 +146,7 @@ package final class Agent {
         guard hello.version == WireLimits.version else { return port.desynchronize() }
         mux = Mux(side: .guest, epoch: hello.epoch, peer: hello)
         send(0, .event(isStopping ? .stopping : .ready))
+        generation?.publish()
         let difference = hello.wallClock.subtractingReportingOverflow(wallNanoseconds())
         if hello.wallClock > 0, role.mayChangeMachine,
             difference.overflow || difference.partialValue.magnitude > 1_000_000_000

@@ -16,6 +16,8 @@ final class Freezer {
     private let root = "/sys/fs/cgroup"
     /// The groups that this agent froze.
     private var held: [String] = []
+    /// Whether something stands still by this agent's order.
+    var isHolding: Bool { !held.isEmpty }
 
     /// Freezes, and calls `done` once all stand still, or with what is wrong; then none is frozen.
     ///

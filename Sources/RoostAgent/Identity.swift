@@ -17,6 +17,13 @@ func setHostname(_ name: String) throws(SystemFailure) {
     try? put("\(name)\n", at: "/etc/hostname")
 }
 
+/// The host name as the kernel has it.
+func hostname() -> String {
+    var name = [CChar](repeating: 0, count: 65)
+    guard gethostname(&name, name.count - 1) == 0 else { return "" }
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}
+
 /// Lays files in memory over those that ``renewIdentity(_:)`` writes, as container engines do: a copy
 /// that comes and goes then writes none of them to its disk, which takes most of a renewal. A file
 /// that cannot be covered is written where it is.
@@ -82,10 +89,7 @@ private func setEthernet(_ address: [UInt8]) throws(SystemFailure) {
 }
 
 private func setMachineID(_ id: [UInt8]) throws(SystemFailure) {
-    let digits = id.map { byte in
-        let text = String(byte, radix: 16)
-        return text.count == 2 ? text : "0" + text
-    }.joined()
+    let digits = hexadecimal(id)
     try put("\(digits)\n", at: "/etc/machine-id", mode: 0o444)
     if access("/var/lib/dbus/machine-id", F_OK) == 0 {
         try? put("\(digits)\n", at: "/var/lib/dbus/machine-id", mode: 0o444)

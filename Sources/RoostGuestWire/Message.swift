@@ -57,6 +57,8 @@ package struct GuestFailure: Hashable, Sendable, Error {
         case failed = 12
         /// Another stream reads this session now.
         case takenOver = 13
+        /// A hook of the image refused a renewal, or did not end in time.
+        case hookFailed = 14
     }
 
     package var kind: Kind

@@ -37,6 +37,8 @@ package struct Hello: Hashable, Sendable {
     package enum Capability {
         /// The agent is process 1: shutdown stops everything itself.
         package static let isInit: UInt32 = 1
+        /// The agent keeps /run/roost/generation and runs hooks when it renews a copy.
+        package static let generations: UInt32 = 2
     }
 
     /// Sixteen distinct bytes of 128 or more that no valid text can hold. See ``FrameDecoder``.

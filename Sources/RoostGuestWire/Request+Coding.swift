@@ -170,6 +170,9 @@ extension RenewRequest {
         writer.text(address, limit: WireLimits.name)
         writer.text(gateway, limit: WireLimits.name)
         writer.text(nameserver, limit: WireLimits.name)
+        guard let generation else { return }
+        writer.raw(generation.prefix(16))
+        writer.raw(vm.prefix(16))
     }
 
     init(from reader: inout ByteReader) throws(WireError) {
@@ -183,5 +186,8 @@ extension RenewRequest {
         address = try reader.text(limit: WireLimits.name)
         gateway = try reader.text(limit: WireLimits.name)
         nameserver = try reader.text(limit: WireLimits.name)
+        let saysMore = reader.remaining > 0
+        generation = saysMore ? try reader.raw(16) : nil
+        vm = saysMore ? try reader.raw(16) : Array(repeating: 0, count: 16)
     }
 }

@@ -26,8 +26,9 @@ package enum Request: Hashable, Sendable {
     case setHostname(String)
     /// Sets the wall clock, in nanoseconds since 1970.
     case setClock(Int64)
-    /// Makes a copy into its own machine: entropy, machine-id, host name, SSH host keys, clock, and
-    /// optionally the addresses; then thaws it. Done before it answers.
+    /// Makes a copy into its own machine: entropy, machine-id, host name, SSH host keys, clock,
+    /// generation and optionally the addresses; runs the image's hooks; then thaws it. Done before it
+    /// answers.
     case renewIdentity(RenewRequest)
     /// Makes every process but the agent stand still, before it answers. May be repeated.
     case freeze
@@ -162,9 +163,16 @@ package struct RenewRequest: Hashable, Sendable {
     package var gateway: String
     /// The name server; empty: leave it.
     package var nameserver: String
+    /// What /run/roost/generation says from now on, 16 bytes; `nil`: nothing new. Only for agents with
+    /// ``Hello/Capability/generations``.
+    package var generation: [UInt8]?
+    /// The VM's id, 16 bytes; goes with ``generation``.
+    package var vm: [UInt8]
 
     package init(entropy: [UInt8]) {
         self.entropy = entropy
+        generation = nil
+        vm = Array(repeating: 0, count: 16)
         machineID = nil
         hostname = ""
         wallClock = 0

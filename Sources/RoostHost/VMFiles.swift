@@ -41,6 +41,9 @@ package protocol VMFiles: LogFiles {
     /// machine which went on. Needs nothing of the folder afterwards. Marked as a copy that was not
     /// renewed yet.
     func prepareFork(_ id: VMID, from folder: String, spec: VMSpec) async throws(Fault)
+    /// As ``prepareFork(_:from:spec:)``, but with every byte of the disk in the VM's own, which stands on
+    /// nothing. May take minutes; ends early when cancelled, and then there is no directory.
+    func prepareWhole(_ id: VMID, from folder: String, spec: VMSpec) async throws(Fault)
     /// Where the fork of that name is kept; need not exist.
     func forkFolder(_ fork: OperationID) -> String
     /// Where the checkpoints of the VM are, each in a folder of its own, when its directory is at

@@ -28,6 +28,10 @@ package enum NodeAction: Sendable, Hashable, Codable {
     case forget(CheckpointID)
     /// Make the checkpoint the fork of that name, for copies to be made of.
     case branch(OperationID, CheckpointID)
+    /// Keep the disk of what does not run as the fork of that name.
+    case freeze(OperationID)
+    /// Begin as a copy of a fork's disk; do not start.
+    case derive(DeriveOrder)
     /// Kill if it runs, release everything, and put the disks in the trash.
     case discard
     /// Bring the disks back from the trash.
@@ -54,6 +58,8 @@ extension NodeAction {
         case revert
         case forget
         case branch
+        case freeze
+        case derive
         case discard
         case restore
         case purge
@@ -85,6 +91,19 @@ extension NodeAction {
                 }
             case .forget: [.forget(CheckpointID(bits: 1))]
             case .branch: [.branch(OperationID(bits: 1), CheckpointID(bits: 1))]
+            case .freeze: [.freeze(OperationID(bits: 1))]
+            case .derive:
+                [
+                    .derive(DeriveOrder(fork: OperationID(bits: 1), isWhole: false, seal: nil)),
+                    .derive(DeriveOrder(fork: OperationID(bits: 1), isWhole: true, seal: nil)),
+                    .derive(
+                        DeriveOrder(
+                            fork: OperationID(bits: 1),
+                            isWhole: false,
+                            seal: CheckpointID(bits: 1)
+                        )
+                    ),
+                ]
             case .discard: [.discard]
             case .restore: [.restore]
             case .purge: [.purge]
@@ -112,6 +131,8 @@ extension NodeAction {
         case .revert: .revert
         case .forget: .forget
         case .branch: .branch
+        case .freeze: .freeze
+        case .derive: .derive
         case .discard: .discard
         case .restore: .restore
         case .purge: .purge
@@ -124,9 +145,10 @@ extension NodeAction {
     /// Whether doing it twice differs from doing it once, so that only the journal makes it exact.
     package var isOneShot: Bool {
         switch self {
-        case .restart, .reboot, .fork, .release, .checkpoint, .revert, .forget, .branch: true
-        case .provision, .start, .stop, .pause, .resume, .suspend, .become, .discard, .restore,
-            .purge:
+        case .restart, .reboot, .fork, .release, .checkpoint, .revert, .forget, .branch, .freeze:
+            true
+        case .provision, .start, .stop, .pause, .resume, .suspend, .become, .derive, .discard,
+            .restore, .purge:
             false
         }
     }

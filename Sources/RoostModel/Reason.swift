@@ -27,6 +27,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case contextNotFound = "CONTEXT_NOT_FOUND"
     case pathNotFound = "PATH_NOT_FOUND"
     case checkpointNotFound = "CHECKPOINT_NOT_FOUND"
+    case templateNotFound = "TEMPLATE_NOT_FOUND"
     case ambiguousCheckpoint = "AMBIGUOUS_CHECKPOINT"
     case ambiguousName = "AMBIGUOUS_NAME"
     case nameTaken = "NAME_TAKEN"
@@ -67,6 +68,7 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case bootTimeout = "BOOT_TIMEOUT"
     case guestUnreachable = "GUEST_UNREACHABLE"
     case guestProtocol = "GUEST_PROTOCOL"
+    case hookFailed = "HOOK_FAILED"
     case commandNotFound = "COMMAND_NOT_FOUND"
     case deadline = "DEADLINE"
     case storeUnreachable = "STORE_UNREACHABLE"
@@ -184,6 +186,8 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
         case .pathNotFound: return Entry(.notFound, "check the path: roost exec VM -- ls -la DIR")
         case .checkpointNotFound:
             return Entry(.notFound, "list the checkpoints: roost log {vm}")
+        case .templateNotFound:
+            return Entry(.notFound, "see which there are: roost template ls")
         case .ambiguousCheckpoint:
             return Entry(.invalidArgument, "type more of its id: roost log {vm} -o wide")
         case .ambiguousName:
@@ -261,6 +265,11 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(
                 .internalError,
                 "restart the VM: roost restart {vm}; its agent spoke nonsense"
+            )
+        case .hookFailed:
+            return Entry(
+                .failedPrecondition,
+                "correct the hook in /etc/roost/on-fork.d of what is copied, then copy it again"
             )
         case .commandNotFound:
             return Entry(

@@ -23,6 +23,8 @@ package struct VMSpec: Hashable, Sendable, Codable {
     /// Where it may be, should be and must not be; `nil`: wherever there is room. Control's alone:
     /// nodes are not told.
     package var placement: PlacementRules?
+    /// The template that it begins as a copy of; `nil`: it begins with its image.
+    package var template: TemplateOrigin?
 
     package init(
         cores: Int,
@@ -35,7 +37,8 @@ package struct VMSpec: Hashable, Sendable, Codable {
         restart: RestartPolicy = RestartPolicy(),
         disposable: Bool = false,
         coldBoot: Bool = false,
-        placement: PlacementRules? = nil
+        placement: PlacementRules? = nil,
+        template: TemplateOrigin? = nil
     ) {
         self.cores = cores
         self.memoryMiB = memoryMiB
@@ -48,6 +51,7 @@ package struct VMSpec: Hashable, Sendable, Codable {
         self.disposable = disposable
         self.coldBoot = coldBoot
         self.placement = placement
+        self.template = template
     }
 }
 
@@ -174,6 +178,8 @@ package struct VM: Hashable, Sendable, Codable {
     package var checkpoint: CheckpointID?
     /// The fleet whose state names it; `nil`: it is its users' own.
     package var member: FleetMember?
+    /// `nil`: it is a VM. Else it is a template, which no request about VMs finds.
+    package var seal: TemplateSeal?
 
     package init(
         id: VMID,

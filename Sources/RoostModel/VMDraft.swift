@@ -13,6 +13,9 @@ package struct VMDraft: Hashable, Sendable, Codable {
     package var image: String
     /// Likewise; empty means the default kernel.
     package var kernel: String
+    /// A template's name or id; empty: none. It stands for image, kernel and, where they are missing,
+    /// cores, memory and disk.
+    package var template: String
     package var ports: [PublishedPort]
     package var network: NetworkMode
     package var restart: RestartPolicy
@@ -34,6 +37,7 @@ package struct VMDraft: Hashable, Sendable, Codable {
         self.memoryMiB = memoryMiB
         image = ""
         kernel = ""
+        template = ""
         ports = []
         network = .user
         restart = RestartPolicy()
@@ -75,7 +79,10 @@ package struct VMDraft: Hashable, Sendable, Codable {
         if let rootDiskGiB, !Limits.diskGiB.contains(rootDiskGiB) {
             found.append(.init("spec.disk.size_gib", "\(rootDiskGiB) is outside 1 … 65536"))
         }
-        for (field, text) in [("spec.image", image), ("spec.kernel", kernel), ("node", node)] {
+        for (field, text) in [
+            ("spec.image", image), ("spec.kernel", kernel), ("spec.template", template),
+            ("node", node),
+        ] {
             if let problem = referenceProblem(text) { found.append(.init(field, problem)) }
         }
         found += portViolations(ports)

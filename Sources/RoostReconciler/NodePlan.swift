@@ -15,6 +15,8 @@ package enum CopyPhase: String, CaseIterable, Sendable {
     case none
     /// It has no disks, and could be made by copying a template.
     case possible
+    /// It has no disks, and they are to be those of a template whose memory is not used.
+    case derived
     /// It was copied, and still believes to be what it was copied from.
     case unrenewed
 }
@@ -36,7 +38,8 @@ package struct VMObservation: Hashable, Sendable {
     package static var all: [VMObservation] {
         DisksPlace.allCases.flatMap { disks in
             VMMPhase.allCases.flatMap { vmm in
-                [CopyPhase.none, disks == .missing ? .possible : .unrenewed].map {
+                ([CopyPhase.none] + (disks == .missing ? [.possible, .derived] : [.unrenewed])).map
+                {
                     VMObservation(disks: disks, vmm: vmm, copy: $0)
                 }
             }
@@ -57,7 +60,10 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         switch seen.vmm {
         case .running: return [.awaitGuest] + renewal(seen)
         case .paused: return [.resumeVMM] + renewal(seen)
-        case .saved: return disksSteps(seen) + [.restoreVMM, .awaitGuest] + renewal(seen)
+        case .saved:
+            let renewal = renewal(seen)
+            return disksSteps(seen) + [.restoreVMM, .awaitGuest]
+                + (renewal.isEmpty ? [.freshenGuest] : renewal)
         case .absent where seen.disks == .missing && seen.copy == .possible:
             return [.copyTemplate, .startCopy, .renewGuest]
         case .absent: return disksSteps(seen) + coldStart + renewal(seen)
@@ -110,6 +116,11 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
     case .branch(let name, let id):
         guard seen.disks == .live else { throw refusal("fork", seen) }
         return [.lendCheckpoint(name, id)]
+    case .freeze(let name):
+        guard seen.vmm == .absent, seen.disks == .live else { throw refusal("clone", seen) }
+        return [.freezeDisk(name)]
+    case .derive(let order):
+        return try derivingSteps(order, seen)
     case .discard:
         // A suspended VM keeps its memory in the trash.
         return (seen.vmm == .saved ? [] : stopSteps(seen, grace: 0))
@@ -149,7 +160,22 @@ private let coldStart: [NodeStep] = [.growDisk, .startVMM, .awaitGuest]
 
 /// A copy that was cut off before it became a machine of its own becomes one now.
 private func renewal(_ seen: VMObservation) -> [NodeStep] {
-    seen.copy == .unrenewed ? [.renewGuest] : []
+    seen.copy == .unrenewed || seen.copy == .derived ? [.renewGuest] : []
+}
+
+private func derivingSteps(
+    _ order: DeriveOrder,
+    _ seen: VMObservation
+) throws(Fault) -> [NodeStep] {
+    let sealing = order.seal.map { [NodeStep.sealCopy(order.fork, $0)] } ?? []
+    switch (seen.vmm, seen.disks) {
+    case (.absent, .missing):
+        return [order.isWhole ? .copyWhole(order.fork) : .copyFork(order.fork)] + sealing
+    // A directory is there as a whole or not at all.
+    case (.absent, .live): return sealing
+    case (.absent, .trashed), (.running, _), (.paused, _), (.saved, _):
+        throw refusal("derive", seen)
+    }
 }
 
 private func becomingSteps(

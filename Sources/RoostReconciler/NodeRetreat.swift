@@ -75,7 +75,7 @@ extension NodeAction {
         case .stop, .discard, .purge, .restart: true
         case .revert(let order): !order.hasMemory
         case .provision, .start, .reboot, .pause, .resume, .suspend, .fork, .become, .release,
-            .checkpoint, .forget, .branch, .restore:
+            .checkpoint, .forget, .branch, .freeze, .derive, .restore:
             false
         }
     }

@@ -28,6 +28,8 @@ package enum NodeStep: ReversibleStep {
     case startCopy
     /// Make the copy a machine of its own: entropy, machine-id, host name, clock.
     case renewGuest
+    /// Tell the guest that its memory was kept for a while: generation, fresh random numbers, clock.
+    case freshenGuest
     /// Keep memory, devices and disk as a fork; the VM goes on in another process.
     case forkVMM(OperationID)
     /// Make the directory anew with a root disk over the fork's.
@@ -42,6 +44,12 @@ package enum NodeStep: ReversibleStep {
     case dropCheckpoint(CheckpointID)
     /// Give a checkpoint the further name of a fork.
     case lendCheckpoint(OperationID, CheckpointID)
+    /// Keep the disk of a VM that does not run as a fork; what it writes later lies over that.
+    case freezeDisk(OperationID)
+    /// Make the directory anew with a root disk that has every byte of the fork's.
+    case copyWhole(OperationID)
+    /// Keep the fork as a checkpoint of this VM too: what copies of a template begin from.
+    case sealCopy(OperationID, CheckpointID)
     /// Put disk and, if it has one, memory of a checkpoint in the place of the VM's, whose guest then
     /// gets fresh random numbers and the time, and goes on.
     case goBack(RevertOrder)
@@ -69,6 +77,7 @@ package enum NodeStep: ReversibleStep {
         case .copyTemplate: "copy-template"
         case .startCopy: "start-copy"
         case .renewGuest: "renew-guest"
+        case .freshenGuest: "freshen-guest"
         case .forkVMM: "fork-vmm"
         case .copyFork: "copy-fork"
         case .startFork: "start-fork"
@@ -76,6 +85,9 @@ package enum NodeStep: ReversibleStep {
         case .keepCheckpoint: "keep-checkpoint"
         case .dropCheckpoint: "drop-checkpoint"
         case .lendCheckpoint: "lend-checkpoint"
+        case .freezeDisk: "freeze-disk"
+        case .copyWhole: "copy-whole"
+        case .sealCopy: "seal-copy"
         case .goBack: "go-back"
         case .trashDisks: "trash-disks"
         case .untrashDisks: "untrash-disks"
@@ -85,10 +97,11 @@ package enum NodeStep: ReversibleStep {
 
     package var inverse: NodeStep? {
         switch self {
-        case .makeDisks, .copyTemplate, .copyFork: .purgeDisks
+        case .makeDisks, .copyTemplate, .copyFork, .copyWhole: .purgeDisks
         case .startVMM, .startCopy, .startFork: .killVMM
-        case .forkVMM(let fork), .lendCheckpoint(let fork, _): .dropFork(fork)
-        case .keepCheckpoint(let id): .dropCheckpoint(id)
+        case .forkVMM(let fork), .lendCheckpoint(let fork, _), .freezeDisk(let fork):
+            .dropFork(fork)
+        case .keepCheckpoint(let id), .sealCopy(_, let id): .dropCheckpoint(id)
         // What was written is used up by the restoring: it is written again.
         case .restoreVMM: .saveVMM
         case .pauseVMM: .resumeVMM
@@ -96,7 +109,7 @@ package enum NodeStep: ReversibleStep {
         case .trashDisks: .untrashDisks
         case .untrashDisks: .trashDisks
         // A larger virtual disk holds the same bytes; waiting changes nothing.
-        case .growDisk, .awaitGuest: nil
+        case .growDisk, .awaitGuest, .freshenGuest: nil
         // What the guest lost cannot be given back.
         case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .renewGuest, .dropFork,
             .dropCheckpoint:
@@ -113,9 +126,9 @@ package enum NodeStep: ReversibleStep {
         case .shutDown, .killVMM, .resetVMM, .purgeDisks, .dropSaved, .saveVMM, .renewGuest,
             .dropFork, .dropCheckpoint, .goBack:
             true
-        case .makeDisks, .growDisk, .startVMM, .awaitGuest, .pauseVMM, .resumeVMM,
+        case .makeDisks, .growDisk, .startVMM, .awaitGuest, .freshenGuest, .pauseVMM, .resumeVMM,
             .restoreVMM, .copyTemplate, .startCopy, .forkVMM, .copyFork, .startFork, .trashDisks,
-            .untrashDisks, .keepCheckpoint, .lendCheckpoint:
+            .untrashDisks, .keepCheckpoint, .lendCheckpoint, .freezeDisk, .copyWhole, .sealCopy:
             false
         }
     }

@@ -19,6 +19,9 @@ extension Roost_Compute_V1_PauseVMRequest: VMMutation {}
 extension Roost_Compute_V1_ResumeVMRequest: VMMutation {}
 extension Roost_Compute_V1_SuspendVMRequest: VMMutation {}
 extension Roost_Compute_V1_ForkVMRequest: VMMutation {}
+extension Roost_Compute_V1_CloneVMRequest: VMMutation {}
+extension Roost_Compute_V1_CreateTemplateRequest: VMMutation {}
+extension Roost_Compute_V1_DeleteTemplateRequest: VMMutation {}
 extension Roost_Compute_V1_CreateCheckpointRequest: VMMutation {}
 extension Roost_Compute_V1_RevertVMRequest: VMMutation {}
 extension Roost_Compute_V1_DeleteCheckpointRequest: VMMutation {}

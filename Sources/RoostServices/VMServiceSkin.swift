@@ -200,6 +200,27 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         return response
     }
 
+    package func cloneVM(
+        request: Roost_Compute_V1_CloneVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_VM {
+        guard !request.name.isEmpty else { throw Fault.invalid("name", "is required") }
+        let order = ForkOrder(
+            .clones(isWhole: request.full),
+            names: [request.name],
+            checkpoint: request.checkpoint,
+            etag: try etag(request.etag)
+        )
+        let clones = try await vms.fork(
+            request.id,
+            project: project(request.project),
+            order,
+            try mutation("CloneVM", request)
+        )
+        guard let clone = clones.first else { throw Fault(.bug, "a clone without a VM") }
+        return message(clone)
+    }
+
     package func deleteVM(
         request: Roost_Compute_V1_DeleteVMRequest,
         context: ServerContext

@@ -66,6 +66,7 @@ extension World {
             [
                 "roost.compute.v1.VMService": VMServiceSkin(vms, guests),
                 "roost.compute.v1.CheckpointService": CheckpointServiceSkin(vms),
+                "roost.compute.v1.TemplateService": TemplateServiceSkin(vms),
                 "roost.compute.v1.GuestService": GuestServiceSkin(guests, vms),
                 "roost.image.v1.ImageService": ImageServiceSkin(catalogue, vms),
                 "roost.fleet.v1.NodeService": NodeServiceSkin(fleet),

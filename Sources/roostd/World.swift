@@ -92,6 +92,9 @@ struct Host {
                     )
                 }
             },
+            flattenDisk: { source, path throws(Fault) in
+                try await DiskTool().flatten(source, to: path)
+            },
             growDisk: { path, gibibytes throws(Fault) in
                 // A look at the header spares two processes a start.
                 let size = try await onItsOwnThread { () throws(Fault) in

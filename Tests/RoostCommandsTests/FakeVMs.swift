@@ -185,6 +185,15 @@ final class FakeVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> Change {
         try change(request.id, "resume", to: .running)
     }
+    func cloneVM(
+        request: Roost_Compute_V1_CloneVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_VM {
+        var clone = try change(request.id, "clone", to: .stopped).vm
+        clone.name = request.name
+        return clone
+    }
+
     func forkVM(
         request: Roost_Compute_V1_ForkVMRequest,
         context: ServerContext

@@ -195,6 +195,11 @@ final class TestVMs: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         request: Roost_Compute_V1_ResumeVMRequest,
         context: ServerContext
     ) async throws -> Roost_Compute_V1_VMChange { try refuse("ResumeVM") }
+    func cloneVM(
+        request: Roost_Compute_V1_CloneVMRequest,
+        context: ServerContext
+    ) async throws -> Roost_Compute_V1_VM { try refuse("CloneVM") }
+
     func forkVM(
         request: Roost_Compute_V1_ForkVMRequest,
         context: ServerContext

@@ -26,6 +26,9 @@ struct FilesTests {
                     gibibytes: size
                 )
             },
+            flattenDisk: { source, path async throws(Fault) in
+                try await disks.flatten(source, to: path)
+            },
             growDisk: { path, size async throws(Fault) in
                 try await disks.grow(path, toGiB: size)
             },

@@ -77,6 +77,10 @@ final class Scene: Sendable {
             _ = try await node.apply(delta(.start, 1, .running, of: other))
             _ = try await node.apply(delta(.fork(fork), 2, .running, of: other))
         }
+        if case .derive(let order) = action {
+            _ = try await node.apply(delta(.provision, 1, .stopped, of: other))
+            _ = try await node.apply(delta(.freeze(order.fork), 2, .stopped, of: other))
+        }
         var actions: [(NodeAction, DesiredPower)] = []
         if seen.disks != .missing { actions.append((.provision, .stopped)) }
         let kept = action?.checkpoint.map { NodeAction.checkpoint($0.id) }
@@ -169,7 +173,7 @@ final class Scene: Sendable {
         case .fork, .become: .running
         case .release, .checkpoint, .forget, .branch: wish(for: seen)
         case .revert: action.checkpoint?.hasMemory == true ? .running : .stopped
-        case .stop, .discard, .restore, .purge: .stopped
+        case .stop, .freeze, .derive, .discard, .restore, .purge: .stopped
         case .provision: wish(for: seen)
         }
     }

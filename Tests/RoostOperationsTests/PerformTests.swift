@@ -22,7 +22,7 @@ private struct Host {
     mutating func act(_ step: NodeStep) {
         done.append(step)
         switch step {
-        case .makeDisks, .untrashDisks, .copyTemplate, .copyFork: disks = .live
+        case .makeDisks, .untrashDisks, .copyTemplate, .copyFork, .copyWhole: disks = .live
         case .startVMM, .resumeVMM, .startCopy, .startFork, .restoreVMM: vmm = .running
         case .saveVMM: vmm = .saved
         case .dropSaved: vmm = .absent
@@ -31,8 +31,8 @@ private struct Host {
         case .trashDisks: disks = .trashed
         case .purgeDisks: disks = .missing
         case .goBack(let order): vmm = order.hasMemory ? .running : .absent
-        case .growDisk, .awaitGuest, .resetVMM, .renewGuest, .forkVMM, .dropFork, .keepCheckpoint,
-            .dropCheckpoint, .lendCheckpoint:
+        case .growDisk, .awaitGuest, .resetVMM, .renewGuest, .freshenGuest, .forkVMM, .dropFork,
+            .keepCheckpoint, .dropCheckpoint, .lendCheckpoint, .freezeDisk, .sealCopy:
             break
         }
     }

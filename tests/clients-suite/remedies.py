@@ -18,6 +18,7 @@ NOT_AUTOMATABLE = {
     "FOREIGN_ORIGIN": "only a foreign page gets it; bad_input.py calls by the right name as well",
     "SESSION_NOT_FOUND": "simulated VMs have no guest", "PATH_NOT_FOUND": "simulated VMs have no guest",
     "GUEST_UNREACHABLE": "simulated VMs have no guest", "GUEST_PROTOCOL": "needs a hostile guest",
+    "HOOK_FAILED": "simulated VMs have no guest; tests/e2e has it (hooks)",
     "COMMAND_NOT_FOUND": "simulated VMs have no guest", "BOOT_TIMEOUT": "needs a guest that hangs",
     "STORE_CONFLICT": "needs two writers of one row in one moment; the store's own suite has it",
     "STORE_UNREACHABLE": "--dev has no server; RoostStorePostgresTests has it",
@@ -128,6 +129,17 @@ def checkpoints(bench):
     known = next(word for word in bench.type(refusal.commands[0]).split()
                  if made["id"].startswith(word))
     bench.works("CHECKPOINT_NOT_FOUND", "RevertVM", body | {"checkpoint": known}, service=service)
+
+
+def templates(bench):
+    """A template that is not there: the remedy lists those that are."""
+    service = "roost.compute.v1.TemplateService"
+    body = {"id": "remedy-moments", "name": "remedy-t"}
+    bench.works("a template", "CreateTemplate", body, service=service)
+    refusal = bench.provoke("TEMPLATE_NOT_FOUND", "GetTemplate", {"id": "none"}, service=service)
+    known = next(word for word in bench.type(refusal.commands[0]).split() if word == "remedy-t")
+    bench.works("TEMPLATE_NOT_FOUND", "GetTemplate", {"id": known}, service=service)
+    bench.works("no template", "DeleteTemplate", {"id": known}, service=service)
 
 
 def fleets(bench):
@@ -407,6 +419,7 @@ def run(binaries, scratch, daemon, client):
     requests(bench)
     absences(bench)
     checkpoints(bench)
+    templates(bench)
     fleets(bench)
     states(bench)
     compacted(bench, client)

@@ -327,6 +327,19 @@ package nonisolated struct Roost_Compute_V1_VMSpec: @unchecked Sendable {
   /// Clears the value of `placement`. Subsequent reads from it will return its default value.
   package mutating func clearPlacement() {_uniqueStorage()._placement = nil}
 
+  /// The template to begin as a copy of: a name or id; the server answers with the id. Stands for
+  /// image and kernel, which must be empty, and for cpu, memory and disk where they are absent.
+  package var template: String {
+    get {_storage._template}
+    set {_uniqueStorage()._template = newValue}
+  }
+
+  /// The template's moment that it began with. The server's; ignored in requests.
+  package var templateCheckpoint: String {
+    get {_storage._templateCheckpoint}
+    set {_uniqueStorage()._templateCheckpoint = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -985,7 +998,7 @@ nonisolated extension Roost_Compute_V1_VM.Power: SwiftProtobuf._ProtoNameProvidi
 
 nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".VMSpec"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cpu\0\u{1}memory\0\u{1}disk\0\u{1}image\0\u{1}kernel\0\u{1}ports\0\u{1}network\0\u{1}restart\0\u{1}disposable\0\u{3}cold_boot\0\u{2}\u{2}placement\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cpu\0\u{1}memory\0\u{1}disk\0\u{1}image\0\u{1}kernel\0\u{1}ports\0\u{1}network\0\u{1}restart\0\u{1}disposable\0\u{3}cold_boot\0\u{2}\u{2}placement\0\u{1}template\0\u{3}template_checkpoint\0")
 
   fileprivate class _StorageClass {
     var _cpu: Roost_Compute_V1_CPU? = nil
@@ -999,6 +1012,8 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
     var _disposable: Bool = false
     var _coldBoot: Bool = false
     var _placement: Roost_Fleet_V1_Placement? = nil
+    var _template: String = String()
+    var _templateCheckpoint: String = String()
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1020,6 +1035,8 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
       _disposable = source._disposable
       _coldBoot = source._coldBoot
       _placement = source._placement
+      _template = source._template
+      _templateCheckpoint = source._templateCheckpoint
     }
   }
 
@@ -1049,6 +1066,8 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
         case 9: try { try decoder.decodeSingularBoolField(value: &_storage._disposable) }()
         case 10: try { try decoder.decodeSingularBoolField(value: &_storage._coldBoot) }()
         case 12: try { try decoder.decodeSingularMessageField(value: &_storage._placement) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._template) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._templateCheckpoint) }()
         default: break
         }
       }
@@ -1094,6 +1113,12 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
       try { if let v = _storage._placement {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
       } }()
+      if !_storage._template.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._template, fieldNumber: 13)
+      }
+      if !_storage._templateCheckpoint.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._templateCheckpoint, fieldNumber: 14)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1114,6 +1139,8 @@ nonisolated extension Roost_Compute_V1_VMSpec: SwiftProtobuf.Message, SwiftProto
         if _storage._disposable != rhs_storage._disposable {return false}
         if _storage._coldBoot != rhs_storage._coldBoot {return false}
         if _storage._placement != rhs_storage._placement {return false}
+        if _storage._template != rhs_storage._template {return false}
+        if _storage._templateCheckpoint != rhs_storage._templateCheckpoint {return false}
         return true
       }
       if !storagesAreEqual {return false}

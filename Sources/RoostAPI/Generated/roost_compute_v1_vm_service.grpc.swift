@@ -202,6 +202,19 @@ package enum Roost_Compute_V1_VMService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "CloneVM" metadata.
+        package enum CloneVM: Sendable {
+            /// Request type for "CloneVM".
+            package typealias Input = Roost_Compute_V1_CloneVMRequest
+            /// Response type for "CloneVM".
+            package typealias Output = Roost_Compute_V1_VM
+            /// Descriptor for "CloneVM".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.compute.v1.VMService"),
+                method: "CloneVM",
+                type: .unary
+            )
+        }
         /// Namespace for "DeleteVM" metadata.
         package enum DeleteVM: Sendable {
             /// Request type for "DeleteVM".
@@ -270,6 +283,7 @@ package enum Roost_Compute_V1_VMService: Sendable {
             ResumeVM.descriptor,
             SuspendVM.descriptor,
             ForkVM.descriptor,
+            CloneVM.descriptor,
             DeleteVM.descriptor,
             UndeleteVM.descriptor,
             PurgeVM.descriptor,
@@ -562,6 +576,25 @@ extension Roost_Compute_V1_VMService {
             request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_ForkVMRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_ForkVMResponse>
+
+        /// Handle the "CloneVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+        /// > or with every byte of its own. It gets an identity of its own when it first boots.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Compute_V1_CloneVMRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Compute_V1_VM` messages.
+        func cloneVM(
+            request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_CloneVMRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VM>
 
         /// Handle the "DeleteVM" method.
         ///
@@ -907,6 +940,25 @@ extension Roost_Compute_V1_VMService {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_ForkVMResponse>
 
+        /// Handle the "CloneVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+        /// > or with every byte of its own. It gets an identity of its own when it first boots.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_CloneVMRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Compute_V1_VM` message.
+        func cloneVM(
+            request: GRPCCore.ServerRequest<Roost_Compute_V1_CloneVMRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VM>
+
         /// Handle the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -1250,6 +1302,25 @@ extension Roost_Compute_V1_VMService {
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Compute_V1_ForkVMResponse
 
+        /// Handle the "CloneVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+        /// > or with every byte of its own. It gets an identity of its own when it first boots.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Compute_V1_CloneVMRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Compute_V1_VM` to respond with.
+        func cloneVM(
+            request: Roost_Compute_V1_CloneVMRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Compute_V1_VM
+
         /// Handle the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -1483,6 +1554,17 @@ extension Roost_Compute_V1_VMService.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Roost_Compute_V1_VMService.Method.CloneVM.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_CloneVMRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_VM>(),
+            handler: { request, context in
+                try await self.cloneVM(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Roost_Compute_V1_VMService.Method.DeleteVM.descriptor,
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_DeleteVMRequest>(),
             serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_VMChange>(),
@@ -1680,6 +1762,17 @@ extension Roost_Compute_V1_VMService.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_ForkVMResponse> {
         let response = try await self.forkVM(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func cloneVM(
+        request: GRPCCore.StreamingServerRequest<Roost_Compute_V1_CloneVMRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Compute_V1_VM> {
+        let response = try await self.cloneVM(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1913,6 +2006,19 @@ extension Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_ForkVMResponse> {
         return GRPCCore.ServerResponse<Roost_Compute_V1_ForkVMResponse>(
             message: try await self.forkVM(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func cloneVM(
+        request: GRPCCore.ServerRequest<Roost_Compute_V1_CloneVMRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Compute_V1_VM> {
+        return GRPCCore.ServerResponse<Roost_Compute_V1_VM>(
+            message: try await self.cloneVM(
                 request: request.message,
                 context: context
             ),
@@ -2313,6 +2419,30 @@ extension Roost_Compute_V1_VMService {
             deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_ForkVMResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_ForkVMResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "CloneVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+        /// > or with every byte of its own. It gets an identity of its own when it first boots.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_CloneVMRequest` message.
+        ///   - serializer: A serializer for `Roost_Compute_V1_CloneVMRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Compute_V1_VM` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func cloneVM<Result>(
+            request: GRPCCore.ClientRequest<Roost_Compute_V1_CloneVMRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_CloneVMRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_VM>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VM>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "DeleteVM" method.
@@ -2909,6 +3039,41 @@ extension Roost_Compute_V1_VMService {
             )
         }
 
+        /// Call the "CloneVM" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+        /// > or with every byte of its own. It gets an identity of its own when it first boots.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Compute_V1_CloneVMRequest` message.
+        ///   - serializer: A serializer for `Roost_Compute_V1_CloneVMRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Compute_V1_VM` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func cloneVM<Result>(
+            request: GRPCCore.ClientRequest<Roost_Compute_V1_CloneVMRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Compute_V1_CloneVMRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Compute_V1_VM>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VM>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Compute_V1_VMService.Method.CloneVM.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "DeleteVM" method.
         ///
         /// > Source IDL Documentation:
@@ -3452,6 +3617,36 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
             request: request,
             serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_ForkVMRequest>(),
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_ForkVMResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CloneVM" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+    /// > or with every byte of its own. It gets an identity of its own when it first boots.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Compute_V1_CloneVMRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func cloneVM<Result>(
+        request: GRPCCore.ClientRequest<Roost_Compute_V1_CloneVMRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VM>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.cloneVM(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Compute_V1_CloneVMRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Compute_V1_VM>(),
             options: options,
             onResponse: handleResponse
         )
@@ -4034,6 +4229,40 @@ extension Roost_Compute_V1_VMService.ClientProtocol {
             metadata: metadata
         )
         return try await self.forkVM(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CloneVM" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Makes a stopped VM with the disk of a stopped one, or of a checkpoint: over what the two share,
+    /// > or with every byte of its own. It gets an identity of its own when it first boots.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func cloneVM<Result>(
+        _ message: Roost_Compute_V1_CloneVMRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Compute_V1_VM>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Compute_V1_CloneVMRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.cloneVM(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -564,6 +564,42 @@ package nonisolated struct Roost_Compute_V1_ForkVMResponse: Sendable {
   package init() {}
 }
 
+/// Which VM to clone.
+package nonisolated struct Roost_Compute_V1_CloneVMRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Id, unique id prefix or name.
+  package var id: String = String()
+
+  /// Where to look the name up, and where the clone goes; empty: "default".
+  package var project: String = String()
+
+  /// Clone only if the VM still has this etag; empty: in any case.
+  package var etag: String = String()
+
+  /// Check everything, change nothing, and answer as if it had been done.
+  package var validateOnly: Bool = false
+
+  /// When to answer.
+  package var wait: Roost_Compute_V1_Wait.Until = .unspecified
+
+  /// The clone's name. Required.
+  package var name: String = String()
+
+  /// The checkpoint of the VM whose disk to clone, by id or unique id prefix; empty: the VM's disk,
+  /// which must be stopped.
+  package var checkpoint: String = String()
+
+  /// Give the clone every byte of its own, so that it stands on nothing.
+  package var full: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// Which VM to pause.
 package nonisolated struct Roost_Compute_V1_PauseVMRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -1555,6 +1591,71 @@ nonisolated extension Roost_Compute_V1_ForkVMResponse: SwiftProtobuf.Message, Sw
 
   package static func ==(lhs: Roost_Compute_V1_ForkVMResponse, rhs: Roost_Compute_V1_ForkVMResponse) -> Bool {
     if lhs.vms != rhs.vms {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Compute_V1_CloneVMRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".CloneVMRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}project\0\u{1}etag\0\u{3}validate_only\0\u{1}wait\0\u{2}\u{5}name\0\u{1}checkpoint\0\u{1}full\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.project) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.etag) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.validateOnly) }()
+      case 5: try { try decoder.decodeSingularEnumField(value: &self.wait) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 11: try { try decoder.decodeSingularStringField(value: &self.checkpoint) }()
+      case 12: try { try decoder.decodeSingularBoolField(value: &self.full) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if !self.project.isEmpty {
+      try visitor.visitSingularStringField(value: self.project, fieldNumber: 2)
+    }
+    if !self.etag.isEmpty {
+      try visitor.visitSingularStringField(value: self.etag, fieldNumber: 3)
+    }
+    if self.validateOnly != false {
+      try visitor.visitSingularBoolField(value: self.validateOnly, fieldNumber: 4)
+    }
+    if self.wait != .unspecified {
+      try visitor.visitSingularEnumField(value: self.wait, fieldNumber: 5)
+    }
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 10)
+    }
+    if !self.checkpoint.isEmpty {
+      try visitor.visitSingularStringField(value: self.checkpoint, fieldNumber: 11)
+    }
+    if self.full != false {
+      try visitor.visitSingularBoolField(value: self.full, fieldNumber: 12)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Compute_V1_CloneVMRequest, rhs: Roost_Compute_V1_CloneVMRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.project != rhs.project {return false}
+    if lhs.etag != rhs.etag {return false}
+    if lhs.validateOnly != rhs.validateOnly {return false}
+    if lhs.wait != rhs.wait {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.checkpoint != rhs.checkpoint {return false}
+    if lhs.full != rhs.full {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -38,6 +38,7 @@ extension VMDraft {
         kernel = spec.kernel
         disposable = spec.disposable
         coldBoot = spec.coldBoot
+        template = spec.template
         placement = try PlacementDraft(spec.placement)
         network = try NetworkMode(spec.network.mode)
         restart = RestartPolicy(
@@ -115,6 +116,10 @@ extension Roost_Compute_V1_VMSpec {
         restart.maxRestarts = Int32(clamping: spec.restart.maxRestarts)
         disposable = spec.disposable
         coldBoot = spec.coldBoot
+        if let origin = spec.template {
+            template = origin.template.description
+            templateCheckpoint = origin.checkpoint.description
+        }
         if let rules = spec.placement { placement = Roost_Fleet_V1_Placement(rules) }
     }
 }
@@ -160,7 +165,25 @@ extension VMSpec {
             network: draft.network,
             restart: draft.restart,
             disposable: spec.disposable,
-            coldBoot: spec.coldBoot
+            coldBoot: spec.coldBoot,
+            template: try TemplateOrigin(spec)
         )
+    }
+}
+
+extension TemplateOrigin {
+    /// The template of a complete spec; `nil` without one. Throws one violation for ids that are none.
+    fileprivate init?(_ spec: Roost_Compute_V1_VMSpec) throws(Fault) {
+        guard !spec.template.isEmpty else { return nil }
+        guard let template = VMID(spec.template) else {
+            throw .invalid("spec.template", "'\(shown(spec.template))' is no id")
+        }
+        guard let checkpoint = CheckpointID(spec.templateCheckpoint) else {
+            throw .invalid(
+                "spec.template_checkpoint",
+                "'\(shown(spec.templateCheckpoint))' is no id"
+            )
+        }
+        self.init(template: template, checkpoint: checkpoint)
     }
 }

@@ -11,7 +11,8 @@ struct Fork: RoostCommand {
         discussion: """
             The copies share memory and disk with the VM until somebody writes. Each gets a host \
             name, machine-id, Ethernet address, SSH host keys and random numbers of its own before \
-            anything in it goes on. Its published ports lead to free host ports: roost ls. All \
+            anything in it goes on. The executables of its /etc/roost/on-fork.d run then, and when \
+            one fails there is no copy; /run/roost/generation is another one in each. Its published ports lead to free host ports: roost ls. All \
             copies come to be, or none. Connections of the guests to elsewhere break; commands that \
             run in the VM do not notice.
 

@@ -8,11 +8,14 @@ internal import SwiftProtobuf
 
 /// What a new VM shall be.
 struct SpecOptions: ParsableArguments {
-    @Option(name: .shortAndLong, help: "Virtual CPUs.")
-    var cpus: Int32 = 1
+    @Option(name: .shortAndLong, help: "Virtual CPUs; 1, or the template's.")
+    var cpus: Int32?
 
-    @Option(name: .shortAndLong, help: "Memory in MiB, or with a unit: 512, 2g.")
-    var memory = "512"
+    @Option(
+        name: .shortAndLong,
+        help: "Memory in MiB, or with a unit, such as 2g; 512, or the template's."
+    )
+    var memory: String?
 
     @Option(help: ArgumentHelp("The root disk in GiB.", valueName: "size"))
     var disk: String?
@@ -44,11 +47,19 @@ struct SpecOptions: ParsableArguments {
     var noNet = false
 
     /// The request that makes it and starts it, somewhere.
-    func request(name: String, image: String) throws(Fault) -> Roost_Compute_V1_CreateVMRequest {
+    func request(
+        name: String,
+        image: String,
+        template: String = ""
+    ) throws(Fault) -> Roost_Compute_V1_CreateVMRequest {
         var spec = Roost_Compute_V1_VMSpec()
-        spec.cpu = .with { $0.cores = cpus }
-        let memory = try memoryMebibytes(memory)
-        spec.memory = .with { $0.sizeMib = memory }
+        spec.template = template
+        // What is not said is the template's.
+        if let cpus = cpus ?? (template.isEmpty ? 1 : nil) { spec.cpu = .with { $0.cores = cpus } }
+        if let memory = memory ?? (template.isEmpty ? "512" : nil) {
+            let size = try memoryMebibytes(memory)
+            spec.memory = .with { $0.sizeMib = size }
+        }
         if let disk {
             let size = try diskGibibytes(disk)
             spec.disk = .with { $0.sizeGib = size }
@@ -92,6 +103,7 @@ struct Run: GuestCodeCommand {
               echo hello | roost run -- wc -c
               roost run -it -- sh
               roost run alpine -- cat /etc/os-release
+              roost run --template built -- make test
               roost run --name box -c 2 -m 512 -p 8080:80 -d
               roost run -d -l app=web --anti-affinity app=web --spread-over rack
             """
@@ -110,6 +122,11 @@ struct Run: GuestCodeCommand {
     )
     var imageOption: String?
 
+    @Option(
+        help: ArgumentHelp("A template in the image's place: roost template ls.", valueName: "name")
+    )
+    var template: String?
+
     @Option(help: "When to pull the image.")
     var pull = PullPolicy.missing
 
@@ -122,7 +139,10 @@ struct Run: GuestCodeCommand {
     @Flag(name: .shortAndLong, help: "Leave at once; the VM stays.")
     var detach = false
 
-    @Flag(help: "Boot the kernel even where a copy of the image's template could be had.")
+    @Flag(
+        help:
+            "Boot the kernel even where a copy of the image's template, or of the memory of the one that is named, could be had."
+    )
     var noTemplate = false
 
     @OptionGroup(title: "VM") var spec: SpecOptions
@@ -137,6 +157,9 @@ struct Run: GuestCodeCommand {
     func validate() throws {
         guard image == nil || imageOption == nil else {
             throw ValidationError("Name the image once: as the first word or with --image.")
+        }
+        guard template == nil || (image ?? imageOption) == nil else {
+            throw ValidationError("Name an image or a --template, not both.")
         }
     }
 
@@ -154,7 +177,7 @@ struct Run: GuestCodeCommand {
         var generator = SystemRandomNumberGenerator()
         let name = name ?? generatedName(using: &generator)
         let operation = try change.operation()
-        var request = try spec.request(name: name, image: wanted)
+        var request = try spec.request(name: name, image: wanted, template: template ?? "")
         request.project = project
         request.spec.disposable = isDisposable
         request.spec.coldBoot = noTemplate

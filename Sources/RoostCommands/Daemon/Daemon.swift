@@ -10,6 +10,7 @@ struct Daemon: Sendable {
 
     let vms: Roost_Compute_V1_VMService.Client<Transport>
     let checkpoints: Roost_Compute_V1_CheckpointService.Client<Transport>
+    let templates: Roost_Compute_V1_TemplateService.Client<Transport>
     let guests: Roost_Compute_V1_GuestService.Client<Transport>
     let images: Roost_Image_V1_ImageService.Client<Transport>
     let operations: Roost_Ops_V1_OperationService.Client<Transport>
@@ -21,6 +22,7 @@ struct Daemon: Sendable {
     init(_ client: GRPCClient<Transport>) {
         vms = .init(wrapping: client)
         checkpoints = .init(wrapping: client)
+        templates = .init(wrapping: client)
         guests = .init(wrapping: client)
         images = .init(wrapping: client)
         operations = .init(wrapping: client)

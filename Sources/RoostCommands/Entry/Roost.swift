@@ -34,11 +34,15 @@ struct Roost: AsyncParsableCommand {
             ),
             CommandGroup(
                 name: "Life",
-                subcommands: [SetFields.self, Fork.self, Remove.self, Undelete.self, Purge.self]
+                subcommands: [
+                    SetFields.self, Fork.self, Clone.self, Remove.self, Undelete.self, Purge.self,
+                ]
             ),
             CommandGroup(
-                name: "Checkpoints",
-                subcommands: [CheckpointGroup.self, CheckpointLog.self, Back.self]
+                name: "Checkpoints and templates",
+                subcommands: [
+                    CheckpointGroup.self, CheckpointLog.self, Back.self, TemplateGroup.self,
+                ]
             ),
             CommandGroup(
                 name: "Fleet",

@@ -78,6 +78,24 @@ extension VMService {
                 )
             )
             vm.checkpoint = id
+        case .derive(let order):
+            guard let id = order.seal else { break }
+            guard let kept else {
+                throw Fault(.bug, "the node says nothing of the template \(vm.name)")
+            }
+            batch.put(
+                Checkpoint(
+                    id: id,
+                    vm: vm.id,
+                    parent: nil,
+                    message: vm.seal?.origin ?? "",
+                    operation: operation.id,
+                    createdAt: operation.startedAt,
+                    spec: vm.spec,
+                    kept: kept
+                )
+            )
+            vm.checkpoint = id
         case .revert(let order): vm.checkpoint = order.checkpoint
         case .forget(let id): try await forget(id, &vm, &batch)
         case .purge where !parts.failpoints.skips(.purgedRows):

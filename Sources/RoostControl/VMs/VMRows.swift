@@ -8,9 +8,17 @@ extension VM: Row {
         var entries = [IndexEntry("project", project)]
         if let node = status.node { entries.append(IndexEntry("node", node.description)) }
         // A name in the trash is no longer taken, and still how people ask for the VM.
+        if let origin = spec.template {
+            entries.append(IndexEntry("template", origin.template.description))
+        }
         if deletedAt != nil { entries.append(IndexEntry("trashed", "\(project)/\(name)")) }
         if let member { entries.append(IndexEntry("fleet", "\(project)/\(member.fleet)")) }
         return entries
+    }
+
+    /// Who has its name. Templates have names among themselves: no VM's name has a slash.
+    var nameRow: NameRow {
+        NameRow(project: project, name: seal == nil ? name : NameRow.template(name), vm: id)
     }
 }
 
@@ -30,6 +38,9 @@ package struct NameRow: Row {
         self.name = name
         self.vm = vm
     }
+
+    /// The name under which the template `name` is found.
+    static func template(_ name: String) -> String { "template/\(name)" }
 
     /// The key of `name` in `project`.
     package static func key(_ project: String, _ name: String) -> String { "\(project)/\(name)" }

@@ -23,13 +23,18 @@ extension VMService {
     }
 
     private func acceptCreate(
-        _ draft: VMDraft,
+        _ asked: VMDraft,
         _ context: RequestContext
     ) async throws(Fault) -> Accepted {
-        let violations = draft.violations()
-        guard violations.isEmpty else { throw .invalid(violations) }
-        let request = try await placementRequest(draft)
         while true {
+            var draft = asked
+            if let problem = referenceProblem(draft.template) {
+                throw .invalid("spec.template", problem)
+            }
+            let template = try await fill(&draft)
+            let violations = draft.violations()
+            guard violations.isEmpty else { throw .invalid(violations) }
+            let request = try await placementRequest(draft)
             let id: VMID = parts.surroundings.identifier()
             let isOnlyAsked = context.validateOnly
             let place = try await findPlace(id, request, draft, isOnlyAsked: isOnlyAsked)
@@ -37,14 +42,22 @@ extension VMService {
                 let images = place.images
                 let more = draft.violations(memoryFloorMiB: images.memoryFloorMiB)
                 guard more.isEmpty else { throw .invalid(more) }
-                let vm = try newVM(draft, images, id, place.decided.node, request, context)
+                var vm = try newVM(draft, images, id, place.decided.node, request, context)
+                vm.spec.template = template?.origin
                 if isOnlyAsked {
                     let operation = vm.createOp
                     return .settled(
                         VMOutcome(vm: vm, etag: nil, changed: false, operation: operation)
                     )
                 }
-                if let accepted = try await acceptAt(place.decided, vm, draft, request, context) {
+                if let accepted = try await acceptAt(
+                    place.decided,
+                    vm,
+                    draft,
+                    request,
+                    template,
+                    context
+                ) {
                     return accepted
                 }
             } catch {
@@ -55,12 +68,14 @@ extension VMService {
         }
     }
 
-    /// `nil`: operators said something new of the node meanwhile, decide again.
+    /// `nil`: operators said something new of the node meanwhile, or somebody else took the template;
+    /// decide again.
     private func acceptAt(
         _ decided: NodeDirectory.Decided,
         _ vm: VM,
         _ draft: VMDraft,
         _ request: PlacementRequest,
+        _ template: Template?,
         _ context: RequestContext
     ) async throws(Fault) -> Accepted? {
         var vm = vm
@@ -87,11 +102,13 @@ extension VMService {
         batch.insert(vm)
         batch.put(placementRow(vm, decided, isExplicit: request.node != nil))
         require(decided, &batch)
+        if let template { use(template, &batch) }
         try await parts.failpoints.pass(.beforeAccept)
         do throws(Fault) {
             try await commitCreate(batch, vm)
         } catch {
             if try await isOvertaken(error, decided.node) { return nil }
+            if template != nil, error.metadata["table"] == VM.table { return nil }
             throw error
         }
         // What was promised was the request's; the row is what counts from now on.
@@ -113,7 +130,7 @@ extension VMService {
         do throws(Fault) {
             try await commit(batch)
         } catch  where error.reason == .storeConflict {
-            if error.metadata["table"] == NodeRow.table { throw error }
+            if [NodeRow.table, VM.table].contains(error.metadata["table"]) { throw error }
             if try await parts.store.get(NameRow.self, NameRow.key(vm.project, vm.name)) != nil {
                 throw Fault(
                     .nameTaken,

@@ -250,7 +250,7 @@ extension VMService {
         let freesNames = (removes || vm.deletedAt != nil) && !parts.failpoints.skips(.freeName)
         // One in the trash holds nothing, but for an undelete, which took it when it was accepted.
         if freesNames, found.row.deletedAt == nil || intent.action == .restore {
-            batch.delete(NameRow.self, NameRow.key(vm.project, vm.name))
+            batch.delete(NameRow.self, vm.nameRow.key)
             if let node = vm.status.node {
                 for port in vm.spec.ports {
                     batch.delete(PortRow.self, PortRow(node: node, port: port, vm: vm.id).key)

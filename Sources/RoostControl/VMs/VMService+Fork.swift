@@ -5,8 +5,20 @@ package import RoostOperations
 import RoostScheduler
 package import RoostStore
 
-/// What is to be made of a VM that runs.
+/// What is to be made of a VM.
 package struct ForkOrder: Sendable, Hashable {
+    /// What the copies are.
+    package enum Kind: Sendable, Hashable {
+        /// VMs that run, from where the VM runs or from a checkpoint.
+        case forks
+        /// VMs that are stopped, with the disk of a stopped VM or of a checkpoint; `isWhole`: with
+        /// every byte of their own.
+        case clones(isWhole: Bool)
+        /// Templates, of a stopped VM or a checkpoint.
+        case templates
+    }
+
+    package var kind: Kind
     /// The copies' names; empty: as many as `count`, after the VM with the first free numbers.
     package var names: [String]
     /// 1 … 64; `nil`: one for each name, or one.
@@ -17,11 +29,13 @@ package struct ForkOrder: Sendable, Hashable {
     package var etag: Revision?
 
     package init(
+        _ kind: Kind = .forks,
         names: [String] = [],
         count: Int? = nil,
         checkpoint: String = "",
         etag: Revision? = nil
     ) {
+        self.kind = kind
         self.names = names
         self.count = count
         self.checkpoint = checkpoint
@@ -52,14 +66,36 @@ package struct ForkOrder: Sendable, Hashable {
     }
 }
 
+extension ForkOrder.Kind {
+    /// What is done to the VM, in words.
+    var verb: String {
+        switch self {
+        case .forks: "fork"
+        case .clones: "clone"
+        case .templates: "make a template of"
+        }
+    }
+
+    /// What a node does to begin `copy` as one of `fork`.
+    func beginning(_ copy: VM, _ fork: OperationID) -> NodeAction {
+        switch self {
+        case .forks: .become(fork)
+        case .clones(let isWhole):
+            .derive(DeriveOrder(fork: fork, isWhole: isWhole, seal: nil))
+        case .templates:
+            .derive(DeriveOrder(fork: fork, isWhole: false, seal: copy.seal?.checkpoint))
+        }
+    }
+}
+
 extension VMService {
-    /// Makes copies of a running VM, or of a checkpoint, in the order of their names; all of them, or
-    /// none.
+    /// Makes copies of a VM, or of a checkpoint, in the order of their names; all of them, or none.
     ///
     /// Accepted by one commit: the operation on the VM, and for each copy its row, name, ports and an
     /// operation whose id follows from this one's and the copy. The room is promised before.
     /// - Throws: every violation of the order at once, ``Reason/wrongState`` for a VM that does not
-    ///   run, ``Reason/opInProgress``, ``Reason/nameTaken``, ``Reason/noCapacity`` with the number
+    ///   run and is to be forked, ``Reason/needsStopped`` for one that is not stopped and is to be
+    ///   cloned, ``Reason/opInProgress``, ``Reason/nameTaken``, ``Reason/noCapacity`` with the number
     ///   that would fit, ``Reason/staleEtag``, and what the node says; then there is no copy.
     package func fork(
         _ reference: String,
@@ -100,10 +136,17 @@ extension VMService {
     /// What a fork comes to, given the VM as it is.
     private struct ForkPlan {
         var found: Versioned<VM>
+        var kind: ForkOrder.Kind
         var node: NodeID
         var copies: [VM]
         /// What is copied; `nil`: the VM as it runs.
         var checkpoint: CheckpointID?
+
+        /// What the node does first, under the op id.
+        func action(_ operation: OperationID) -> NodeAction {
+            if let checkpoint { return .branch(operation, checkpoint) }
+            return kind == .forks ? .fork(operation) : .freeze(operation)
+        }
     }
 
     private func planFork(
@@ -119,7 +162,7 @@ extension VMService {
             try await makeWay(vm, running, preempts: false)
         }
         let source = try await source(order, of: vm)
-        guard let node = vm.status.node else { throw wrongState("fork", vm) }
+        guard let node = vm.status.node else { throw wrongState(order.kind.verb, vm) }
         guard !vm.spec.disposable else {
             throw .invalid("id", "\(vm.name) goes when its command ends; run one with --name")
         }
@@ -128,25 +171,42 @@ extension VMService {
         for name in try await names(order, of: vm) {
             let id: VMID = parts.surroundings.identifier()
             var spec = source?.spec ?? vm.spec
+            if order.kind == .templates {
+                // It never runs: only those that are made from it have ports and a place.
+                (spec.ports, spec.placement) = ([], nil)
+            }
             // A host port has one owner: the copies' guests are reached by ports of their own.
             for index in spec.ports.indices { spec.ports[index].hostPort = 0 }
             spec.ports = try await choosePorts(spec.ports, on: node, from: &nextPort)
-            copies.append(
-                VM(
-                    id: id,
-                    name: name,
-                    project: vm.project,
-                    labels: vm.labels,
-                    annotations: vm.annotations,
-                    spec: spec,
-                    desired: .running,
-                    status: VMStatus(state: .starting, reason: "accepted", since: now, node: node),
-                    createdAt: now,
-                    operation: context.operation.child(id.description)
-                )
+            let runs = order.kind == .forks
+            let state: VMState = runs ? .starting : .provisioning
+            var copy = VM(
+                id: id,
+                name: name,
+                project: vm.project,
+                labels: order.kind == .templates ? [:] : vm.labels,
+                annotations: vm.annotations,
+                spec: spec,
+                desired: runs ? .running : .stopped,
+                status: VMStatus(state: state, reason: "accepted", since: now, node: node),
+                createdAt: now,
+                operation: context.operation.child(id.description)
             )
+            if order.kind == .templates {
+                copy.seal = TemplateSeal(
+                    checkpoint: parts.surroundings.identifier(),
+                    origin: source.map { "\(vm.name)@\($0.id.description.prefix(8))" } ?? vm.name
+                )
+            }
+            copies.append(copy)
         }
-        return ForkPlan(found: found, node: node, copies: copies, checkpoint: source?.id)
+        return ForkPlan(
+            found: found,
+            kind: order.kind,
+            node: node,
+            copies: copies,
+            checkpoint: source?.id
+        )
     }
 
     /// The checkpoint that is to be copied; `nil` for the VM as it runs.
@@ -155,17 +215,35 @@ extension VMService {
             switch vm.status.state {
             case .running, .paused, .stopped, .suspended, .failed:
                 return try await checkpoint(order.checkpoint, of: vm)
-            default: throw wrongState("fork", vm)
+            default: throw wrongState(order.kind.verb, vm)
             }
         }
-        guard vm.status.state == .running else { throw wrongState("fork", vm) }
+        if order.kind == .forks {
+            guard vm.status.state == .running else { throw wrongState("fork", vm) }
+            return nil
+        }
+        guard vm.status.state == .stopped else { throw notStopped(order.kind.verb, vm) }
         return nil
+    }
+
+    private func notStopped(_ verb: String, _ vm: VM) -> Fault {
+        let name = vm.name
+        let also = verb == "clone" ? ", or copy it as it runs: roost fork \(name)" : ""
+        return Fault(
+            .needsStopped,
+            "cannot \(verb) \(name) while it is \(vm.status.state.rawValue), since its disk changes: stop "
+                + "it, or keep it and name that, roost checkpoint \(name) and \(name)@CHECKPOINT\(also)",
+            metadata: ["vm": name, "state": vm.status.state.rawValue]
+        )
     }
 
     /// The names as asked for, or the first ones that are free.
     private func names(_ order: ForkOrder, of vm: VM) async throws(Fault) -> [String] {
         for name in order.names {
-            if try await isTaken(name, vm.project) { throw taken(name, vm.project) }
+            let isTemplate = order.kind == .templates
+            if try await isTaken(isTemplate ? NameRow.template(name) : name, vm.project) {
+                throw taken(name, vm.project, isTemplate ? "template" : "VM")
+            }
         }
         guard order.names.isEmpty else { return order.names }
         var names: [String] = []
@@ -183,10 +261,10 @@ extension VMService {
         try await parts.store.get(NameRow.self, NameRow.key(project, name)) != nil
     }
 
-    private func taken(_ name: String, _ project: String) -> Fault {
+    private func taken(_ name: String, _ project: String, _ noun: String) -> Fault {
         Fault(
             .nameTaken,
-            "a VM named \(name) exists in project \(project)",
+            "a \(noun) named \(name) exists in project \(project)",
             metadata: ["name": name]
         )
     }
@@ -199,7 +277,8 @@ extension VMService {
             do throws(Fault) {
                 var request = PlacementRequest(copy)
                 request.node = plan.node
-                decisions.append(try parts.nodes.place(request, for: copy.id, isRunning: true))
+                let runs = plan.kind == .forks
+                decisions.append(try parts.nodes.place(request, for: copy.id, isRunning: runs))
             } catch {
                 for promised in plan.copies[..<index] { parts.nodes.forget(promised.id) }
                 var fault = error
@@ -255,10 +334,9 @@ extension VMService {
             context,
             vm,
             LifecycleIntent(
-                action: plan.checkpoint.map { .branch(context.operation, $0) }
-                    ?? .fork(context.operation),
+                action: plan.action(context.operation),
                 formerDesired: vm.desired,
-                failurePrefix: "Failed to fork: ",
+                failurePrefix: "Failed to \(plan.kind.verb): ",
                 copies: plan.copies.map(\.id)
             )
         )
@@ -300,15 +378,15 @@ extension VMService {
                     own,
                     copy,
                     LifecycleIntent(
-                        action: .become(context.operation),
+                        action: plan.kind.beginning(copy, context.operation),
                         formerDesired: nil,
                         removesRow: true,
                         isCreate: true,
-                        failurePrefix: "Failed to fork: "
+                        failurePrefix: "Failed to \(plan.kind.verb): "
                     )
                 )
             )
-            batch.insert(NameRow(project: copy.project, name: copy.name, vm: copy.id))
+            batch.insert(copy.nameRow)
             for port in copy.spec.ports {
                 batch.insert(PortRow(node: plan.node, port: port, vm: copy.id))
             }

@@ -30,7 +30,8 @@ package struct VMFilter: Sendable, Hashable {
 
     /// Whether `vm` is meant.
     package func admits(_ vm: VM) -> Bool {
-        (project.isEmpty || vm.project == project) && (node == nil || vm.status.node == node)
+        vm.seal == nil && (project.isEmpty || vm.project == project)
+            && (node == nil || vm.status.node == node)
             && (states.isEmpty || states.contains(vm.status.state)) && selector.matches(vm.labels)
             && (showsTrash || vm.deletedAt == nil)
     }

@@ -20,7 +20,7 @@ extension VMService {
         for found in try await ledger.unfinished() where !parts.failpoints.skips(.resume) {
             guard let live = ledger.begin(found.row.id) else { continue }
             // A copy's is carried out, and ended, by its fork's.
-            if found.row.intent.action.kind == .become { continue }
+            if [.become, .derive].contains(found.row.intent.action.kind) { continue }
             parts.failpoints.mark(.operationResumed)
             parts.log.notice(
                 "going on with an operation",

@@ -254,9 +254,25 @@ package final class VMService: Sendable {
 
     /// The VM that `reference` means: an id, a unique prefix of one (4 digits or more), or a name.
     ///
-    /// - Throws: ``Reason/invalidFields`` without one, ``Reason/vmNotFound``, or
+    /// - Throws: ``Reason/invalidFields`` without one, ``Reason/vmNotFound``, also for a template, or
     ///   ``Reason/ambiguousName`` for a prefix of several.
     package func find(
+        _ reference: String,
+        project: String,
+        trashed: Bool = false
+    ) async throws(Fault) -> Versioned<VM> {
+        let found = try await findAny(reference, project: project, trashed: trashed)
+        guard found.row.seal != nil else { return found }
+        throw Fault(
+            .vmNotFound,
+            "\(found.row.name) is a template, which is never started or changed; VMs are made from it: "
+                + "roost run --template \(found.row.name)",
+            metadata: ["vm": found.row.name]
+        )
+    }
+
+    /// Likewise, or a template by its id.
+    func findAny(
         _ reference: String,
         project: String,
         trashed: Bool = false

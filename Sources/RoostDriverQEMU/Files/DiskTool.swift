@@ -35,6 +35,15 @@ package struct DiskTool: Sendable {
         ])
     }
 
+    /// Makes a qcow2 disk at `path` that has every byte of the one at `source` and stands on nothing. What
+    /// was never written stays a hole. Killed when cancelled; what it wrote is the caller's to remove.
+    package func flatten(_ source: String, to path: String) async throws(Fault) {
+        try await run(
+            ["convert", "-q", "-f", "qcow2", "-O", "qcow2", "--", source, path],
+            within: .seconds(3600)
+        )
+    }
+
     /// Grows the qcow2 disk at `path`; one that is as large already is left as it is.
     package func grow(_ path: String, toGiB gibibytes: Int) async throws(Fault) {
         let result = try await run(["info", "-f", "qcow2", "--output=json", "--", path])
@@ -49,11 +58,14 @@ package struct DiskTool: Sendable {
     }
 
     @discardableResult
-    private func run(_ arguments: [String]) async throws(Fault) -> ToolResult {
+    private func run(
+        _ arguments: [String],
+        within deadline: Duration = .seconds(60)
+    ) async throws(Fault) -> ToolResult {
         guard let tool = ProcessSpawner.resolve("qemu-img", searchPath: searchPath) else {
             throw Fault(.vmmMissing, "no qemu-img in '\(searchPath)'")
         }
-        let result = try await runTool(tool, arguments, deadline: .seconds(60))
+        let result = try await runTool(tool, arguments, deadline: deadline)
         if result.succeeded { return result }
         let words = shown(String(decoding: result.errorOutput, as: UTF8.self))
         let full = words.contains("No space left")

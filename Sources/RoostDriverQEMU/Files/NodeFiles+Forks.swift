@@ -37,5 +37,17 @@ extension NodeFiles {
         )
     }
 
+    package func prepareWhole(
+        _ id: VMID,
+        from folder: String,
+        spec: VMSpec
+    ) async throws(Fault) {
+        if isDirectory(live(id)) { return }
+        let flatten = tools.flattenDisk
+        try await stage(id, marks: [Self.unrenewed: ""]) { path throws(Fault) in
+            try await flatten("\(folder)/root.qcow2", path)
+        }
+    }
+
     package func forkFolder(_ fork: OperationID) -> String { "\(root)/forks/\(fork)" }
 }

@@ -22,6 +22,9 @@ package struct NodeFileTools: Sendable {
     package var makeOverlay:
         @Sendable (_ path: String, _ backing: String, _ format: DiskFormat, _ gibibytes: Int)
             async throws(Fault) -> Void
+    /// Makes a disk at a path that has every byte of another and stands on nothing.
+    package var flattenDisk:
+        @Sendable (_ source: String, _ path: String) async throws(Fault) -> Void
     /// Makes the virtual size of the disk at a path at least that many GiB.
     package var growDisk: @Sendable (_ path: String, _ gibibytes: Int) async throws(Fault) -> Void
     /// The root file system's image of an image digest.
@@ -32,11 +35,13 @@ package struct NodeFileTools: Sendable {
     package init(
         makeOverlay:
             @escaping @Sendable (String, String, DiskFormat, Int) async throws(Fault) -> Void,
+        flattenDisk: @escaping @Sendable (String, String) async throws(Fault) -> Void,
         growDisk: @escaping @Sendable (String, Int) async throws(Fault) -> Void,
         imagePath: @escaping @Sendable (String) async throws(Fault) -> String,
         kernelPaths: @escaping @Sendable (String) async throws(Fault) -> KernelPaths
     ) {
         self.makeOverlay = makeOverlay
+        self.flattenDisk = flattenDisk
         self.growDisk = growDisk
         self.imagePath = imagePath
         self.kernelPaths = kernelPaths
@@ -55,7 +60,7 @@ package struct NodeFileTools: Sendable {
 package struct NodeFiles: VMFiles {
     let root: String
     private let memoryDirectory: String
-    private let tools: NodeFileTools
+    let tools: NodeFileTools
 
     /// Makes the directories that are missing. Throws ``Reason/ioFailed``. Blocks shortly.
     package init(
@@ -90,6 +95,21 @@ package struct NodeFiles: VMFiles {
         links: [String] = [],
         isDurable: Bool = true
     ) async throws(Fault) {
+        let make = tools.makeOverlay
+        try await stage(id, marks: marks, links: links, isDurable: isDurable) {
+            path throws(Fault) in
+            try await make(path, backing, format, spec.rootDiskGiB)
+        }
+    }
+
+    /// Likewise, with the root disk that `makeDisk` makes at the path it is given.
+    func stage(
+        _ id: VMID,
+        marks: [String: String],
+        links: [String] = [],
+        isDurable: Bool = true,
+        _ makeDisk: (String) async throws(Fault) -> Void
+    ) async throws(Fault) {
         let staging = "\(root)/vms/.new-\(id)"
         try await onItsOwnThread { () throws(Fault) in
             try removeTree(staging)
@@ -99,12 +119,7 @@ package struct NodeFiles: VMFiles {
             }
         }
         do throws(Fault) {
-            try await tools.makeOverlay(
-                "\(staging)/root.qcow2",
-                backing,
-                format,
-                spec.rootDiskGiB
-            )
+            try await makeDisk("\(staging)/root.qcow2")
             try await onItsOwnThread { () throws(Fault) in
                 for (name, text) in marks {
                     let path = "\(staging)/\(name)"

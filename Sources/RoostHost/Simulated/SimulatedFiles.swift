@@ -193,6 +193,12 @@ package struct SimulatedFiles: VMFiles {
         disk.sync(id)
     }
 
+    package func prepareWhole(
+        _ id: VMID,
+        from folder: String,
+        spec: VMSpec
+    ) async throws(Fault) { try await prepareFork(id, from: folder, spec: spec) }
+
     package func forkFolder(_ fork: OperationID) -> String { "/simulated/forks/\(fork)" }
 
     package func checkpointsFolder(_ id: VMID, _ place: DisksPlace) -> String {

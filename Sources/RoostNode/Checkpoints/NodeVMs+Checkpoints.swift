@@ -137,7 +137,7 @@ extension NodeVMs {
     }
 
     /// The guest believes that no time has passed, and would draw the random numbers that it drew.
-    private func freshen(_ vm: VMAssignment) async throws(Fault) {
+    func freshen(_ vm: VMAssignment) async throws(Fault) {
         guard parts.driver.capabilities.contains(.guestAgent) else { return }
         let (parts, entropy) = (parts, randomBytes(64))
         try await within(
@@ -166,7 +166,7 @@ extension NodeVMs {
         )
     }
 
-    private func checkpointFolder(
+    func checkpointFolder(
         _ id: CheckpointID,
         of vm: VMID,
         _ place: DisksPlace

@@ -83,7 +83,8 @@ extension NodeVMs {
         }
     }
 
-    private func fork(
+    /// What is kept as the fork `name`.
+    func fork(
         _ name: OperationID,
         for vm: VMAssignment
     ) async throws(Fault) -> SavedMachine {

@@ -50,8 +50,19 @@ extension GuestConnection {
         try await order(.setClock(now.milliseconds &* 1_000_000))
     }
 
-    /// Makes a fork a machine of its own.
+    /// Makes a fork a machine of its own, or tells one that it was brought back.
+    ///
+    /// - Throws: ``Reason/hookFailed`` naming the hook of its image that refused, ``Reason/unsupported``
+    ///   for an agent that is older than generations.
     package func renewIdentity(_ request: RenewRequest) async throws(Fault) {
+        let hello = try await ready()
+        guard hello.capabilities & Hello.Capability.generations != 0 else {
+            throw Fault(
+                .unsupported,
+                "the agent in \(vm), \(sanitized(hello.software)), is older than this daemon and runs no "
+                    + "hooks: restart the VM that it was copied from"
+            )
+        }
         try await order(.renewIdentity(request))
     }
 
@@ -175,6 +186,7 @@ func fault(for failure: GuestFailure, from vm: String) -> Fault {
     case .limitExceeded: Fault(.limitExceeded, text)
     case .unsupported: Fault(.unsupported, text)
     case .takenOver: Fault(.sessionTakenOver, text)
+    case .hookFailed: Fault(.hookFailed, text, metadata: ["vm": vm])
     case .failed: Fault(.ioFailed, text)
     }
 }

@@ -62,6 +62,8 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         request.machineID = identity.machineID
         request.hostname = identity.hostname
         request.ethernet = identity.ethernet
+        request.generation = bytes(16)
+        request.vm = Self.bytes(of: vm)
         request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
         try await connection.renewIdentity(request)
     }
@@ -69,11 +71,18 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     package func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) {
         let connection = try await answering(vm)
         var request = RenewRequest(entropy: entropy)
+        request.generation = bytes(16)
+        request.vm = Self.bytes(of: vm)
         request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
         try await connection.renewIdentity(request)
     }
 
     package func readers(of vm: VMID) async -> Int { attached.withLock { $0[vm]?.count ?? 0 } }
+
+    /// Most significant byte first, as its digits are.
+    private static func bytes(of vm: VMID) -> [UInt8] {
+        (0..<16).map { UInt8(truncatingIfNeeded: vm.bits >> UInt128(120 - 8 * $0)) }
+    }
 
     private func bytes(_ count: Int) -> [UInt8] {
         (0..<count / 8).flatMap { _ in withUnsafeBytes(of: surroundings.entropy.next(), Array.init)

@@ -38,7 +38,9 @@ final class Templates: Sendable {
 
     /// The name of the template that `spec` could be copied from; `nil` when it must boot.
     func name(for spec: VMSpec) -> String? {
-        guard spec.disposable, !spec.coldBoot, parts.driver.capabilities.contains(.fork) else {
+        guard spec.disposable, !spec.coldBoot, spec.template == nil,
+            parts.driver.capabilities.contains(.fork)
+        else {
             return nil
         }
         return templateName(spec)

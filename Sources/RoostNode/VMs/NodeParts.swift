@@ -14,10 +14,12 @@ package protocol GuestLinks: Sendable {
     func shutDown(_ vm: VMID) async throws(Fault)
     /// Readies the guest for copies of it: what they need at once is in memory, the rest on its disk.
     func settle(_ vm: VMID) async throws(Fault)
-    /// Makes a copy of a machine a machine of its own, and lets it go on.
+    /// Makes a copy of a machine a machine of its own, runs its image's hooks, and lets it go on.
+    ///
+    /// Throws ``Reason/hookFailed`` naming the hook that refused; it stands still then.
     func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault)
-    /// Gives a guest that was brought back to an earlier moment fresh random numbers and the time, and
-    /// lets it go on. It stays the machine that it was.
+    /// Gives a guest that was brought back to an earlier moment another generation, fresh random
+    /// numbers and the time, and lets it go on. It stays the machine that it was.
     func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault)
     /// How many commands in the guest somebody reads now.
     func readers(of vm: VMID) async -> Int

@@ -206,7 +206,7 @@ extension NodeVMs {
         _ delta: AssignmentDelta,
         _ fault: inout Fault?
     ) async throws(Fault) -> KeptMoment? {
-        guard case .checkpoint(let id) = delta.action, fault == nil else { return nil }
+        guard let id = delta.action.keptCheckpoint, fault == nil else { return nil }
         do throws(Fault) {
             return try await kept(id, of: delta.vm)
         } catch  where error.reason == .savedStateDamaged {

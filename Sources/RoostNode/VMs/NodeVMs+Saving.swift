@@ -64,6 +64,7 @@ extension NodeVMs {
     }
 
     func copyTemplate(_ vm: VMAssignment) async throws(Fault) {
+        if let origin = vm.spec.template { return try await copySealed(vm, origin) }
         let name = templateName(vm.spec)
         try templates.lend(name)
         defer { templates.giveBack(name) }
@@ -77,14 +78,19 @@ extension NodeVMs {
     }
 
     func startCopy(_ vm: VMAssignment) async throws(Fault) {
-        let template = try await template(for: vm)
+        let template: SavedMachine
+        if let origin = vm.spec.template {
+            template = try await sealed(origin, for: vm)
+        } else {
+            template = try await self.template(for: vm)
+        }
         try await forking().start(try await launch(vm), from: template)
         parts.failpoints.mark(.copied)
         follow(vm.id)
     }
 
-    /// Long enough for SSH host keys on a slow machine.
-    static var renewalDeadline: Duration { .seconds(60) }
+    /// Long enough for SSH host keys on a slow machine, and for all the time that hooks may take.
+    static var renewalDeadline: Duration { .seconds(90) }
 
     func renewGuest(_ vm: VMAssignment) async throws(Fault) {
         let parts = parts

@@ -14,7 +14,7 @@ extension NodeVMs {
         preemption: Signal
     ) async throws(Fault) {
         switch step {
-        case .makeDisks: try await parts.files.prepare(vm.id, spec: vm.spec)
+        case .makeDisks: try await makeDisks(vm)
         case .growDisk: try await parts.files.growRootDisk(vm.id, toGiB: vm.spec.rootDiskGiB)
         case .startVMM: try await startVMM(vm)
         case .awaitGuest: try await awaitGuest(vm, preemption: preemption)
@@ -31,10 +31,14 @@ extension NodeVMs {
         case .copyTemplate: try await copyTemplate(vm)
         case .startCopy: try await startCopy(vm)
         case .renewGuest: try await renewGuest(vm)
+        case .freshenGuest: try await freshen(vm)
         case .forkVMM(let name): try await forkVMM(vm, name)
         case .copyFork(let name): try await copyFork(vm, name)
         case .startFork(let name): try await startFork(vm, name, preemption: preemption)
         case .dropFork(let name): try await dropFork(name)
+        case .freezeDisk(let name): try await freezeDisk(vm, name)
+        case .copyWhole(let name): try await copyWhole(vm, name, preemption: preemption)
+        case .sealCopy(let name, let id): try await sealCopy(vm, name, id)
         case .keepCheckpoint(let id): try await keepCheckpoint(vm, id)
         case .dropCheckpoint(let id): try await dropCheckpoint(vm, id)
         case .lendCheckpoint(let name, let id): try await lendCheckpoint(vm, name, id)

@@ -132,7 +132,8 @@ package final class NodeVMs: Sendable {
                     try await work(delta, preemption: preemption, done: &done)
                 }
             } catch
-                where delta.action == .start && error.mayBeTheTemplates
+                where delta.action == .start && delta.vm.spec.template == nil
+                && error.mayBeTheTemplates
                 && done.contains(where: \.isCopying) && !parts.failpoints.skips(.bootAnyway)
             {
                 await templates.drop(delta.vm.spec, because: error)
@@ -178,10 +179,12 @@ package final class NodeVMs: Sendable {
         done: inout [StepRecord]
     ) async throws(Fault) {
         var seen = try await look(delta.vm.id)
-        if delta.action == .start, seen.disks == .missing,
-            try await templates.find(delta.vm.spec) != nil
-        {
-            seen.copy = .possible
+        if seen.disks == .missing {
+            if let origin = delta.vm.spec.template {
+                seen.copy = try await phase(of: origin, for: delta.vm)
+            } else if delta.action == .start, try await templates.find(delta.vm.spec) != nil {
+                seen.copy = .possible
+            }
         }
         let steps = try plan(delta.action, for: seen)
         if steps.contains(.startVMM) { try await preflight() }
@@ -235,6 +238,8 @@ extension NodeAction {
         case .revert(let order): order.hasMemory ? .running : .stopping
         case .become: .starting
         case .discard, .purge: .deleting
+        case .freeze: .stopped
+        case .derive: .provisioning
         case .restore: .deleted
         }
     }
@@ -242,7 +247,7 @@ extension NodeAction {
     /// Whether it needs a driver that keeps memory.
     var keepsMemory: Bool {
         switch self {
-        case .suspend, .fork, .become, .checkpoint, .revert, .branch: true
+        case .suspend, .fork, .become, .checkpoint, .revert, .branch, .freeze, .derive: true
         case .provision, .start, .stop, .restart, .reboot, .pause, .resume, .release, .forget,
             .discard, .restore, .purge:
             false
