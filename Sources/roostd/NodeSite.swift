@@ -25,9 +25,18 @@ struct NodeSite: Sendable {
     /// What all nodes of a daemon are made with.
     struct Means {
         let host: Host
+        let driver: any Driver
+        let files: any VMFiles
         let failpoints: any Failpoints
         let spawner: Spawner
         let log: Logger
+    }
+
+    /// Failpoints that the environment armed.
+    static func failpoints() throws(Fault) -> any Failpoints {
+        try Settings.environment("ROOST_FAILPOINT").map { text throws(Fault) in
+            try ArmedFailpoints(text)
+        } ?? NoFailpoints()
     }
 
     /// Each of several simulated nodes: small ones, which are soon full.
@@ -48,11 +57,11 @@ struct NodeSite: Sendable {
         policy = isAlone ? .laptop(capacity) : OvercommitPolicy()
         let driver: any Driver =
             index == 0
-            ? host.driver
+            ? means.driver
             : SimulatedDriver(host: SimulatedHypervisor(), clock: surroundings.clock)
         let files: any VMFiles =
             index == 0
-            ? host.files : SimulatedFiles(disk: SimulatedDisk(), clock: surroundings.clock)
+            ? means.files : SimulatedFiles(disk: SimulatedDisk(), clock: surroundings.clock)
         sessions = GuestSessions(
             driver: driver,
             surroundings: surroundings,
