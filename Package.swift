@@ -139,7 +139,8 @@ let package = Package(
             "RoostLinkGRPC",
             [
                 "RoostModel", "RoostLink", "RoostAPI", "RoostTrust", grpc, http2, protobuf, log,
-                certificates, product("SwiftASN1", "swift-asn1"), product("NIOSSL", "swift-nio-ssl"), product("NIOCore", "swift-nio"),
+                certificates, product("SwiftASN1", "swift-asn1"),
+                product("NIOSSL", "swift-nio-ssl"), product("NIOCore", "swift-nio"),
                 product("AsyncAlgorithms", "swift-async-algorithms"),
             ]
         ),

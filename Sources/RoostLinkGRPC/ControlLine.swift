@@ -20,8 +20,7 @@ package struct ControlLine: Sendable {
         package var mustRegister: Bool
     }
 
-    private let service:
-        Roost_Fleet_V1_MembershipService.Client<HTTP2ClientTransport.Posix>
+    private let service: Roost_Fleet_V1_MembershipService.Client<HTTP2ClientTransport.Posix>
     private let address: DaemonPool.Address
 
     /// How long each call may take.

@@ -26,7 +26,11 @@ enum ModelCoding {
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch {
-            throw Fault(.malformedRequest, "cannot read a \(type) of \(data.count) bytes", cause: error)
+            throw Fault(
+                .malformedRequest,
+                "cannot read a \(type) of \(data.count) bytes",
+                cause: error
+            )
         }
     }
 }

@@ -2,8 +2,8 @@ package import GRPCCore
 package import RoostAPI
 package import RoostLink
 import RoostModel
-import SwiftProtobuf
 import RoostTrust
+import SwiftProtobuf
 import Synchronization
 
 import struct Foundation.Data

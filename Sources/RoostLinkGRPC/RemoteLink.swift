@@ -170,7 +170,11 @@ package struct RemoteLink: NodeLink {
         options.timeout = limit
         options.waitForReady = false
         do {
-            let answer = try await body(Service(wrapping: client), metadata(for: operation), options)
+            let answer = try await body(
+                Service(wrapping: client),
+                metadata(for: operation),
+                options
+            )
             pool.note(node, answered: true)
             return answer
         } catch {

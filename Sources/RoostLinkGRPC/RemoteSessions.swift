@@ -123,7 +123,10 @@ final class RemoteExec: ExecSession {
         case .exited(let code): return .exited(code: code)
         case .killed(let signal): return .killed(signal: signal)
         case .opened, nil:
-            throw Fault(.malformedRequest, "the node said of a command what this version does not know")
+            throw Fault(
+                .malformedRequest,
+                "the node said of a command what this version does not know"
+            )
         }
     }
 

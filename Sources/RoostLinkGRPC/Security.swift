@@ -104,7 +104,10 @@ package enum ExpectedServer: Sendable {
                 try require(.control, try await trust.identity(of: leaf))
                 return
             }
-            let fault = Fault(.joinTokenInvalid, "the control plane is of another fleet than the token")
+            let fault = Fault(
+                .joinTokenInvalid,
+                "the control plane is of another fleet than the token"
+            )
             refusal.say(fault)
             throw fault
         }
@@ -145,7 +148,9 @@ package struct PeerInterceptor: ServerInterceptor {
             ) async throws -> StreamingServerResponse<Output>
     ) async throws -> StreamingServerResponse<Output> {
         let peer = try await peer(context)
-        let response = try await FleetPeer.$current.withValue(peer) { try await next(request, context) }
+        let response = try await FleetPeer.$current.withValue(peer) {
+            try await next(request, context)
+        }
         return response.wrappingProducer { producer, writer in
             try await FleetPeer.$current.withValue(peer) { try await producer(writer) }
         }

@@ -283,7 +283,10 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             )
         case .storeRefused: return Entry(.failedPrecondition, "{fix}")
         case .joinTokenInvalid:
-            return Entry(.unauthenticated, "make one where the control plane runs: roost token create")
+            return Entry(
+                .unauthenticated,
+                "make one where the control plane runs: roost token create"
+            )
         case .joinTokenExpired:
             return Entry(.unauthenticated, "make a new one: roost token create --ttl 1h")
         case .joinTokenUsedUp:

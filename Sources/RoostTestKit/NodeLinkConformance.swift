@@ -1,5 +1,7 @@
+import RoostDriver
 package import RoostLink
 import RoostModel
+import RoostNode
 
 /// What every ``NodeLink`` must carry: sentences, each a check that a new link passes or fails.
 package struct NodeLinkConformance: Sendable, CustomStringConvertible {
@@ -62,13 +64,17 @@ package struct NodeLinkConformance: Sendable, CustomStringConvertible {
             _ = try await link.apply(scene.delta(.provision, box))
             let order = scene.delta(.start, box, generation: 2, desired: .running)
             try await link.preempt(order.vm.id, operation: order.operation)
-            try await refuses(.opCancelled, "a pre-empted start") { _ = try await link.apply(order) }
+            try await refuses(.opCancelled, "a pre-empted start") {
+                _ = try await link.apply(order)
+            }
             try equal(scene.hypervisor.machines.count, 0, "VMMs")
         },
     ]
 
     private static let faults = [
-        Self("a fault comes with reason, message and facts, and again for its op id") { link, scene in
+        Self("a fault comes with reason, message and facts, and again for its op id") {
+            link,
+            scene in
             _ = try await link.apply(scene.delta(.provision, box, name: "broken"))
             let order = scene.delta(.start, box, name: "broken", generation: 2, desired: .running)
             let fault = try await refuses(.vmmFailed, "a start that fails") {
@@ -76,7 +82,9 @@ package struct NodeLinkConformance: Sendable, CustomStringConvertible {
             }
             try equal(fault.message, "it does not start", "the message")
             try equal(fault.metadata["vm"], "broken", "the facts")
-            let again = try await refuses(.vmmFailed, "its repeat") { _ = try await link.apply(order) }
+            let again = try await refuses(.vmmFailed, "its repeat") {
+                _ = try await link.apply(order)
+            }
             try equal(again.message, fault.message, "the repeat's message")
         },
         Self("an older epoch or generation is refused") { link, scene in
@@ -128,7 +136,9 @@ package struct NodeLinkConformance: Sendable, CustomStringConvertible {
             try equal(told.vms.first?.ended, .failed, "how it ended")
             try holds(told.cursor > cursor && !told.missedSome, "the cursor did not move")
         },
-        Self("a log that is not there is an empty one or a fault, the same as the node's") { link, scene in
+        Self("a log that is not there is an empty one or a fault, the same as the node's") {
+            link,
+            scene in
             _ = try await link.apply(scene.delta(.provision, box))
             let wanted = LogRequest(source: "console", offset: 0, follow: false)
             let vm = VMID(bits: UInt128(box))
@@ -168,7 +178,9 @@ package struct NodeLinkConformance: Sendable, CustomStringConvertible {
             try equal(try await session.next(), nil, "after its end")
             await session.close()
         },
-        Self("a command is killed by a signal that is sent, and one left alone is let go") { link, scene in
+        Self("a command is killed by a signal that is sent, and one left alone is let go") {
+            link,
+            scene in
             let vm = VMID(bits: UInt128(box))
             let first = try await link.exec(
                 vm,

@@ -51,7 +51,10 @@ package struct FleetPeer: Sendable {
 
     private static func member() throws(Fault) -> FleetPeer {
         guard let peer = current, peer.identity != nil else {
-            throw Fault(.unauthenticated, "the call needs a certificate of this fleet; join it first")
+            throw Fault(
+                .unauthenticated,
+                "the call needs a certificate of this fleet; join it first"
+            )
         }
         return peer
     }

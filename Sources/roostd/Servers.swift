@@ -80,7 +80,9 @@ extension World {
                 membership,
                 authority,
                 address: fleetAddress,
-                random: { count in (0..<count).map { _ in UInt8(truncatingIfNeeded: entropy.next()) } }
+                random: { count in
+                    (0..<count).map { _ in UInt8(truncatingIfNeeded: entropy.next()) }
+                }
             )
         }
         return listener.serve(address, all, log)

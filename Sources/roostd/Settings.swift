@@ -116,14 +116,20 @@ struct Settings: ParsableArguments {
             throw .invalid("--role", "'\(shown(self.role))' is none of standalone, control, node")
         }
         var wrong: [FieldViolation] = []
-        let nodes = [("--join", join), ("--control", control), ("--name", name), ("--advertise", advertise)]
+        let nodes = [
+            ("--join", join), ("--control", control), ("--name", name), ("--advertise", advertise),
+        ]
         if role != .node {
             for (flag, value) in nodes where value != nil {
                 wrong.append(.init(flag, "is for --role node, and this is \(role.rawValue)"))
             }
         }
         if role != .standalone {
-            if dev { wrong.append(.init("--dev", "is for --role standalone; nodes have --driver simulated")) }
+            if dev {
+                wrong.append(
+                    .init("--dev", "is for --role standalone; nodes have --driver simulated")
+                )
+            }
             if self.nodes != 1 { wrong.append(.init("--nodes", "is for --role standalone")) }
             if stateDirectory == nil { wrong.append(.init("--state-dir", "is needed")) }
         }
@@ -134,7 +140,9 @@ struct Settings: ParsableArguments {
             wrong.append(.init("--node-listen", "is for what has a node; nodes call --listen"))
         }
         if role == .node {
-            if listen != nil { wrong.append(.init("--listen", "is for --role control; use --node-listen")) }
+            if listen != nil {
+                wrong.append(.init("--listen", "is for --role control; use --node-listen"))
+            }
             if store != nil { wrong.append(.init("--store", "is for what has a control plane")) }
         }
         if !(0.05...600).contains(heartbeat) {

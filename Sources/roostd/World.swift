@@ -14,8 +14,8 @@ import RoostModel
 import RoostNode
 import RoostOperations
 import RoostServices
-import RoostTrust
 import RoostStore
+import RoostTrust
 
 /// The adapters that touch this host.
 struct Host {

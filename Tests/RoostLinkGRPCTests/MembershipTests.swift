@@ -43,7 +43,10 @@ struct MembershipTests {
                 #expect(refused?.reason == .joinTokenInvalid)
                 let token = try await control.token(uses: 1)
                 let admission = try await line.join(token, node: node, name: "a")
-                #expect(try await admission.trust.identity(of: admission.leaf.certificate) == .node(node))
+                #expect(
+                    try await admission.trust.identity(of: admission.leaf.certificate)
+                        == .node(node)
+                )
                 // Its answer was lost: the same again is the same, and counts once.
                 _ = try await line.join(token, node: node, name: "a")
                 #expect(try await control.membership.tokens().map(\.usesLeft) == [0])
@@ -72,7 +75,9 @@ struct MembershipTests {
                 _ = try await register(line, one)
                 #expect(try await !line.beat(one, stateHash: 0, epoch: 0).mustRegister)
                 let renewed = try await line.renew()
-                #expect(try await renewed.trust.identity(of: renewed.leaf.certificate) == .node(one))
+                #expect(
+                    try await renewed.trust.identity(of: renewed.leaf.certificate) == .node(one)
+                )
                 _ = try await control.membership.remove("one", force: false)
                 for body in [
                     { _ = try await line.beat(one, stateHash: 0, epoch: 0) },

@@ -1,3 +1,4 @@
+import Foundation
 import RoostModel
 import RoostTrust
 import Testing
@@ -33,7 +34,11 @@ struct TrustTests {
             at: now.adding(seconds: -7200),
             lifetime: 3600
         )
-        let future = try authority.issue(node, to: KeyPair().publicKey, at: now.adding(seconds: 7200))
+        let future = try authority.issue(
+            node,
+            to: KeyPair().publicKey,
+            at: now.adding(seconds: 7200)
+        )
         let own = try Leaf.selfSigned(KeyPair(), at: now)
         #expect(own.isSelfSigned)
         for leaf in [past, future, own] {
@@ -95,13 +100,12 @@ struct TrustTests {
     func names() {
         #expect(FleetIdentity(uri: "roost://control") == .control)
         #expect(FleetIdentity(uri: node.uri) == node)
-        for uri in ["", "roost://node/", "roost://node/abc", "roost://control/", "https://control"] {
+        for uri in ["", "roost://node/", "roost://node/abc", "roost://control/", "https://control"]
+        {
             #expect(FleetIdentity(uri: uri) == nil, "\(uri)")
         }
     }
 }
-
-import Foundation
 
 /// The clock of the verifier.
 private enum ContinuousWall {

@@ -95,7 +95,10 @@ extension Membership {
         keyDigest: String
     ) async throws(Fault) -> MemberRow {
         guard name.utf8.count <= 63, labelViolations(["name": name], field: "name").isEmpty else {
-            throw .invalid("name", "'\(shown(name))' is not 1 to 63 letters, digits, '-', '_' or '.'")
+            throw .invalid(
+                "name",
+                "'\(shown(name))' is not 1 to 63 letters, digits, '-', '_' or '.'"
+            )
         }
         while true {
             guard let token = try await store.get(JoinTokenRow.self, id),

@@ -140,7 +140,10 @@ package final class Membership: Sendable {
         nodes.note(node, silence: nil)
         log.notice(
             "a node has registered",
-            metadata: ["node": "\(node)", "name": "\(row.row.name)", "address": "\(said.host):\(said.port)"]
+            metadata: [
+                "node": "\(node)", "name": "\(row.row.name)",
+                "address": "\(said.host):\(said.port)",
+            ]
         )
         if isFirst { vms.follow(reach.link(node)) }
     }
@@ -266,7 +269,8 @@ package final class Membership: Sendable {
         do throws(Fault) {
             try await vms.lose(
                 on: node,
-                reason: "node \(name) has not been heard of for \(timing.interval * timing.lostAfter)"
+                reason:
+                    "node \(name) has not been heard of for \(timing.interval * timing.lostAfter)"
             )
         } catch {
             log.error(

@@ -219,7 +219,9 @@ struct Beating {
                 if !isSilent {
                     log.warning(
                         "not heard by the control plane: \(fault.message)",
-                        metadata: ["reason": "\(fault.reason.rawValue)", "remedy": "\(fault.remedy)"]
+                        metadata: [
+                            "reason": "\(fault.reason.rawValue)", "remedy": "\(fault.remedy)",
+                        ]
                     )
                 }
                 isSilent = true
