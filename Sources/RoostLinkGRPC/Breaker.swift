@@ -11,13 +11,15 @@ struct Breaker: Sendable, Equatable {
     enum State: Sendable, Equatable {
         case closed
         case open(until: Duration)
-        /// One call is on its way to find out.
-        case probing
+        /// One call is on its way to find out. It may take long, so that another is let through then.
+        case probing(until: Duration)
     }
 
     private(set) var state = State.closed
     private(set) var pause = Duration.zero
 
+    /// How long the others wait for one probe.
+    static let probeTime = Duration.seconds(1)
     /// The pause after the first failure.
     static let shortest = Duration.milliseconds(100)
     /// No pause is longer, before jitter.
@@ -27,10 +29,9 @@ struct Breaker: Sendable, Equatable {
     mutating func admits(at now: Duration) -> Bool {
         switch state {
         case .closed: return true
-        case .probing: return false
-        case .open(let until):
+        case .probing(let until), .open(let until):
             guard now >= until else { return false }
-            state = .probing
+            state = .probing(until: now + Self.probeTime)
             return true
         }
     }
@@ -49,6 +50,6 @@ struct Breaker: Sendable, Equatable {
 
     /// The probe ended without a word about the node: its caller left.
     mutating func leftOpen(at now: Duration) {
-        if state == .probing { state = .open(until: now) }
+        if case .probing = state { state = .open(until: now) }
     }
 }

@@ -137,6 +137,7 @@ package struct RemoteLink: NodeLink {
         let (client, _) = try pool.admit(node)
         let session = RemoteExec(self, Service(wrapping: client), metadata(for: request.session))
         try await session.open(start)
+        pool.note(node, answered: true)
         return session
     }
 
@@ -149,6 +150,7 @@ package struct RemoteLink: NodeLink {
         let (client, _) = try pool.admit(node)
         let session = RemoteCopy(self, Service(wrapping: client), metadata(for: nil))
         try await session.open(start)
+        pool.note(node, answered: true)
         return session
     }
 

@@ -3,6 +3,7 @@ import GRPCCore
 import Logging
 import RoostLink
 import RoostModel
+import RoostNode
 import RoostTestKit
 import RoostTrust
 import Synchronization

@@ -57,8 +57,8 @@ struct TrustTests {
         let keys = KeyPair()
         let leaf = try authority.issue(.control, to: keys.publicKey, at: now)
         let trust = try TrustedAuthority(der: leaf.der, path: "leaf")
-        let false_ = try Authority(keys: keys, trust: trust, path: "leaf")
-        let forged = try false_.issue(node, to: KeyPair().publicKey, at: now)
+        let impostor = try Authority(keys: keys, trust: trust, path: "leaf")
+        let forged = try impostor.issue(node, to: KeyPair().publicKey, at: now)
         await #expect(throws: Fault.self) {
             try await authority.trust.identity(of: forged.certificate)
         }
