@@ -179,7 +179,8 @@ let package = Package(
             "RoostServices",
             [
                 "RoostModel", "RoostScheduler", "RoostReconciler", "RoostAPI", "RoostControl",
-                "RoostNode", "RoostLink", "RoostHost", "RoostOperations", "RoostStore", "RoostTrust",
+                "RoostNode", "RoostLink", "RoostHost", "RoostOperations", "RoostStore",
+                "RoostTrust",
                 grpc, protobuf, log, crypto,
             ]
         ),
