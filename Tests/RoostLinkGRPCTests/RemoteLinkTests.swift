@@ -1,6 +1,7 @@
 import Foundation
 import GRPCCore
 import Logging
+import RoostAPI
 import RoostLink
 import RoostModel
 import RoostNode
@@ -93,17 +94,10 @@ struct RemoteLinkTests {
     func moved() async throws {
         let scene = LinkScene()
         try await scene.run {
-            let pools = Mutex<DaemonPool?>(nil)
-            let authority = try Authority(at: now())
-            try await withServedNode(scene, authority: authority) { served in
-                let pool = try served.pool(served.credentials(.control, of: authority))
-                pool.set(scene.local.node, at: served.address)
-                _ = try await pool.link(scene.local.node).observe()
-                pools.withLock { $0 = pool }
-            }
-            try await withServedNode(scene, authority: authority) { served in
-                let pool = try #require(pools.withLock { $0 })
+            try await withServedNode(scene) { served in
+                let pool = served.pool(try served.credentials(.control, of: served.authority))
                 let link = pool.link(scene.local.node)
+                pool.set(scene.local.node, at: .init(host: "127.0.0.1", port: try unusedPort()))
                 await #expect(throws: Fault.self) { _ = try await link.observe() }
                 pool.set(scene.local.node, at: served.address)
                 _ = try await link.observe()
@@ -198,7 +192,7 @@ private func withServedNode(
         credentials: FleetCredentials(keys: keys, leaf: leaf, trust: authority.trust),
         admitsStrangers: false,
         services: [NodeLinkSkin(scene.local)],
-        interceptors: [],
+        interceptors: [CancellationInterceptor()],
         operationID: { OperationID(bits: 1) }
     )
     let (jobs, inlet) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
