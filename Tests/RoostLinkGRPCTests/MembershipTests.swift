@@ -269,9 +269,16 @@ private func withControl(_ body: @escaping @Sendable (Control) async throws -> V
         interceptors: [],
         operationID: { OperationID(bits: 1) }
     )
+    let cancelJobs = Signal()
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await server.serve() }
-        group.addTask { await spawner.run() }
+        group.addTask {
+            await withTaskGroup(of: Void.self) { jobs in
+                jobs.addTask { await spawner.run() }
+                await cancelJobs.wait()
+                jobs.cancelAll()
+            }
+        }
         let bound = try await server.address()
         let control = Control(
             authority: authority,
@@ -279,10 +286,13 @@ private func withControl(_ body: @escaping @Sendable (Control) async throws -> V
             address: .init(host: bound.host, port: bound.port),
             numbers: numbers
         )
-        defer {
-            server.stop()
-            group.cancelAll()
-        }
-        try await body(control)
+        // A server that is cancelled while somebody connects traps: it is stopped, whatever happens.
+        let outcome: Result<Void, any Error>
+        do { outcome = .success(try await body(control)) } catch { outcome = .failure(error) }
+        server.stop()
+        spawner.finish()
+        cancelJobs.set()
+        try await group.waitForAll()
+        try outcome.get()
     }
 }

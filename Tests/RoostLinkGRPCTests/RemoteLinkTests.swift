@@ -211,11 +211,12 @@ private func withServedNode(
             address: .init(host: bound.host, port: bound.port),
             run: { inlet.yield($0) }
         )
-        defer {
-            inlet.finish()
-            server.stop()
-            group.cancelAll()
-        }
-        try await body(served)
+        // A server that is cancelled while somebody connects traps: it is stopped, whatever happens.
+        let outcome: Result<Void, any Error>
+        do { outcome = .success(try await body(served)) } catch { outcome = .failure(error) }
+        inlet.finish()
+        server.stop()
+        try await group.waitForAll()
+        try outcome.get()
     }
 }
