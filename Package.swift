@@ -48,16 +48,21 @@ let grpc = product("GRPCCore", "grpc-swift-2")
 let http2 = product("GRPCNIOTransportHTTP2", "grpc-swift-nio-transport")
 let protobuf = product("SwiftProtobuf", "swift-protobuf")
 let crypto = product("Crypto", "swift-crypto")
+let certificates = product("X509", "swift-certificates")
 
 let package = Package(
     name: "roost",
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.1.0"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.0"),
@@ -107,6 +112,11 @@ let package = Package(
             ["RoostModel", protobuf, grpc, product("GRPCProtobuf", "grpc-swift-protobuf")]
         ),
         library("RoostLinux", ["RoostModel", "CRoostLinux"]),
+        // Who is who in a fleet: its certificate authority, join tokens.
+        library(
+            "RoostTrust",
+            ["RoostModel", crypto, certificates, product("SwiftASN1", "swift-asn1")]
+        ),
 
         // Layer 2: the operation engine, and adapters. Siblings never see each other.
         library("RoostOperations", ["RoostModel", "RoostStore"]),
@@ -123,6 +133,16 @@ let package = Package(
         library(
             "RoostDriverQEMU",
             ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux", crypto]
+        ),
+        // The way to a node in another process.
+        library(
+            "RoostLinkGRPC",
+            [
+                "RoostModel", "RoostLink", "RoostAPI", "RoostTrust", grpc, http2, protobuf, log,
+                certificates, product("SwiftASN1", "swift-asn1"),
+                product("NIOSSL", "swift-nio-ssl"), product("NIOCore", "swift-nio"),
+                product("AsyncAlgorithms", "swift-async-algorithms"),
+            ]
         ),
         library(
             "RoostImages",
@@ -159,9 +179,9 @@ let package = Package(
             "RoostServices",
             [
                 "RoostModel", "RoostScheduler", "RoostReconciler", "RoostAPI", "RoostControl",
-                "RoostNode", "RoostLink", "RoostHost", "RoostOperations", "RoostStore", grpc,
-                protobuf, log,
-                crypto,
+                "RoostNode", "RoostLink", "RoostHost", "RoostOperations", "RoostStore",
+                "RoostTrust",
+                grpc, protobuf, log, crypto,
             ]
         ),
         library(
@@ -188,7 +208,7 @@ let package = Package(
                 "RoostModel", "RoostAPI", "RoostServices", "RoostControl", "RoostNode",
                 "RoostConnect", "RoostStore", "RoostStoreSQL", "RoostStorePostgres", "RoostDriver",
                 "RoostDriverQEMU", "RoostGuestWire", "RoostHost", "RoostImages", "RoostLinux",
-                "RoostLink",
+                "RoostLink", "RoostLinkGRPC", "RoostTrust",
                 "RoostOperations", "RoostRegistry", "RoostScheduler", grpc, log, crypto,
                 product("ArgumentParser", "swift-argument-parser"),
             ]
@@ -234,12 +254,27 @@ let package = Package(
             swiftSettings: settings
         ),
 
-        library("RoostTestKit", ["RoostModel", "RoostStore", "RoostDriver"]),
+        library(
+            "RoostTestKit",
+            [
+                "RoostModel", "RoostStore", "RoostDriver", "RoostLink", "RoostNode", "RoostHost",
+                "RoostOperations", log,
+            ]
+        ),
         tests("TidyTests", []),
         tests("RoostModelTests", ["RoostModel", "RoostTestKit"]),
         tests(
             "RoostOperationsTests",
             ["RoostOperations", "RoostReconciler", "RoostModel", "RoostStore", "RoostTestKit"]
+        ),
+        tests("RoostTrustTests", ["RoostTrust", "RoostModel", crypto, certificates]),
+        tests(
+            "RoostLinkGRPCTests",
+            [
+                "RoostLinkGRPC", "RoostLink", "RoostTrust", "RoostModel", "RoostNode", "RoostStore",
+                "RoostDriver", "RoostHost", "RoostOperations", "RoostAPI", "RoostTestKit",
+                "RoostServices", "RoostControl", grpc, http2, log,
+            ]
         ),
         tests("RoostSchedulerTests", ["RoostScheduler", "RoostModel", "RoostTestKit"]),
         tests("RoostReconcilerTests", ["RoostReconciler", "RoostModel", "RoostTestKit"]),
@@ -327,7 +362,7 @@ let package = Package(
             "RoostNodeTests",
             [
                 "RoostNode", "RoostModel", "RoostReconciler", "RoostOperations", "RoostStore",
-                "RoostDriver", "RoostHost", "RoostLink", "RoostGuestWire", log,
+                "RoostDriver", "RoostHost", "RoostLink", "RoostGuestWire", "RoostTestKit", log,
             ]
         ),
     ]

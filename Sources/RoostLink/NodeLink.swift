@@ -177,3 +177,21 @@ package struct ResolvedImages: Sendable, Hashable, Codable {
         self.rootDiskFloorGiB = rootDiskFloorGiB
     }
 }
+
+extension NodeReport {
+    /// A digest of which VMs there are and what they are (FNV-1a): two reports with the same one say
+    /// the same, but for words. Both sides compute it.
+    package var stateHash: UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func mix(_ text: String) {
+            for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+            hash = (hash ^ 0xff) &* 0x0000_0100_0000_01b3
+        }
+        for vm in vms.sorted(by: { $0.id < $1.id }) {
+            mix(vm.id.description)
+            mix(vm.state.rawValue)
+            mix(String(vm.observedGeneration))
+        }
+        return hash
+    }
+}

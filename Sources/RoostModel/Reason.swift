@@ -73,6 +73,13 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case deadline = "DEADLINE"
     case storeUnreachable = "STORE_UNREACHABLE"
     case storeRefused = "STORE_REFUSED"
+    // The fleet
+    case joinTokenInvalid = "JOIN_TOKEN_INVALID"
+    case joinTokenExpired = "JOIN_TOKEN_EXPIRED"
+    case joinTokenUsedUp = "JOIN_TOKEN_USED_UP"
+    case notThisNode = "NOT_THIS_NODE"
+    case nodeRemoved = "NODE_REMOVED"
+    case controlUnreachable = "CONTROL_UNREACHABLE"
     // Who is asked
     case sessionTakenOver = "SESSION_TAKEN_OVER"
     case contextUnreachable = "CONTEXT_UNREACHABLE"
@@ -284,6 +291,27 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
                 "start PostgreSQL, or look at the way to it: pg_isready -d '{store}'"
             )
         case .storeRefused: return Entry(.failedPrecondition, "{fix}")
+        case .joinTokenInvalid:
+            return Entry(
+                .unauthenticated,
+                "make one where the control plane runs: roost token create"
+            )
+        case .joinTokenExpired:
+            return Entry(.unauthenticated, "make a new one: roost token create --ttl 1h")
+        case .joinTokenUsedUp:
+            return Entry(.unauthenticated, "make a new one: roost token create --uses 3")
+        case .notThisNode:
+            return Entry(
+                .permissionDenied,
+                "a certificate speaks for its own node only; to give the id up: roost node rm {node}"
+            )
+        case .nodeRemoved:
+            return Entry(
+                .failedPrecondition,
+                "join again with a state directory of its own: roost token create"
+            )
+        case .controlUnreachable:
+            return Entry(.unavailable, "look at the control plane, and the way to it: {control}")
         case .archiveInvalid:
             return Entry(.invalidArgument, "make the archive again: tar --numeric-owner -cf")
         case .imageInvalid:

@@ -2,18 +2,36 @@ package import GRPCCore
 package import RoostAPI
 package import RoostControl
 package import RoostHost
-import RoostModel
+package import RoostModel
 import RoostStore
 import SwiftProtobuf
 
 /// `roost.image.v1.ImageService` over the node's catalogue.
 package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtocol {
     private let catalogue: any CatalogueEditor
-    private let vms: VMService
+    private let specs: @Sendable () async throws(Fault) -> [VMSpec]
 
-    package init(_ catalogue: any CatalogueEditor, _ vms: VMService) {
+    /// `specs` are those of every VM whose image and kernel must stay, also of ones in the trash.
+    package init(
+        _ catalogue: any CatalogueEditor,
+        specs: @escaping @Sendable () async throws(Fault) -> [VMSpec]
+    ) {
         self.catalogue = catalogue
-        self.vms = vms
+        self.specs = specs
+    }
+
+    /// Of a daemon that has the VMs' rows.
+    package init(_ catalogue: any CatalogueEditor, _ vms: VMService) {
+        self.init(catalogue) { () async throws(Fault) in
+            var found: [VMSpec] = []
+            var token: PageToken?
+            repeat {
+                let page = try await vms.list(VMFilter(showsTrash: true), size: 1000, token: token)
+                found += page.vms.map(\.row.spec)
+                token = page.next
+            } while token != nil
+            return found
+        }
     }
 
     package func listImages(
@@ -203,14 +221,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
 
     /// The digests that some VM needs, also one in the trash.
     private func digests(_ part: (VMSpec) -> String) async throws(Fault) -> Set<String> {
-        var found: Set<String> = []
-        var token: PageToken?
-        repeat {
-            let page = try await vms.list(VMFilter(showsTrash: true), size: 1000, token: token)
-            for vm in page.vms { found.insert(part(vm.row.spec)) }
-            token = page.next
-        } while token != nil
-        return found
+        Set(try await specs().map(part))
     }
 
     private func message(

@@ -8,17 +8,21 @@ import SwiftProtobuf
 package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProtocol {
     private let link: any NodeLink
     private let facts: any DaemonFacts
-    private let epoch: Int64
+    private let acceptedEpoch: @Sendable () -> Int64
+    private let admit: @Sendable () throws -> Void
     private let hostname: String
 
-    /// `epoch` is that of the control plane whose orders this node takes.
+    /// `epoch` is that of the control plane whose orders this node takes; `admit` refuses callers who
+    /// may not call at all.
     package init(
         _ link: any NodeLink,
         _ facts: any DaemonFacts,
-        epoch: Int64,
-        hostname: String
+        epoch: @escaping @Sendable () -> Int64,
+        hostname: String,
+        admit: @escaping @Sendable () throws -> Void = {}
     ) {
-        self.epoch = epoch
+        acceptedEpoch = epoch
+        self.admit = admit
         self.link = link
         self.facts = facts
         self.hostname = hostname
@@ -28,6 +32,7 @@ package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProt
         request: Roost_Node_V1_HealthCheckRequest,
         context: ServerContext
     ) async throws -> Roost_Node_V1_HealthCheckResponse {
+        try admit()
         _ = try await link.observe()
         return .with {
             $0.healthy = true
@@ -41,6 +46,7 @@ package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProt
         request: Roost_Node_V1_GetNodeInfoRequest,
         context: ServerContext
     ) async throws -> Roost_Node_V1_NodeInfo {
+        try admit()
         let seen = try await link.observe()
         let acceleration = await facts.acceleration()
         return .with {
@@ -59,6 +65,7 @@ package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProt
         request: Roost_Node_V1_CreateVMRequest,
         context: ServerContext
     ) async throws -> Roost_Node_V1_VMReport {
+        try admit()
         var draft = Roost_Compute_V1_CreateVMRequest()
         draft.name = request.name
         draft.spec = request.spec
@@ -148,6 +155,7 @@ package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProt
         _ action: NodeAction,
         _ desired: DesiredPower
     ) async throws -> Roost_Node_V1_VMReport {
+        try admit()
         let id = try vmID(asked)
         guard var assignment = try await link.assignment(id) else {
             throw Fault(.vmNotFound, "this node has no VM \(id)", metadata: ["vm": id.description])
@@ -164,6 +172,7 @@ package struct NodeDaemonSkin: Roost_Node_V1_NodeDaemonService.SimpleServiceProt
     ) async throws -> Roost_Node_V1_VMReport {
         guard let call = Call.current else { throw Fault(.bug, "a node call without a call") }
         // A higher one would shut the node's own control plane out for good.
+        let epoch = acceptedEpoch()
         guard asked.epoch == epoch else {
             throw Fault(.staleEpoch, "this node takes orders of epoch \(epoch), not \(asked.epoch)")
         }

@@ -7,48 +7,54 @@ import RoostModel
 
 /// Looks at this host: what it can do, and what was left behind.
 struct Doctor: Inspector {
-    let driver: any Driver
+    /// `nil` where no VM runs: then there are no files and no catalogue to look at either.
+    let driver: (any Driver)?
     /// `nil` when VMs are simulated: then there is nothing on the host to find.
     let qemu: QEMUDriver?
-    let files: any VMFiles
+    let files: (any VMFiles)?
     let catalogue: any CatalogueEditor
     let stateDirectory: String?
     let memoryDirectory: String
-    let stores: Stores
+    /// Whether what is kept can be reached.
+    let store: @Sendable () async -> Finding
 
     func findings() async -> [Finding] {
-        var found: [Finding] = [await acceleration()]
-        for fault in await driver.preflight() {
-            found.append(
-                Finding(
-                    "driver.preflight",
-                    "What the driver needs",
-                    .fail,
-                    fault.message,
-                    fix: fault.remedy
-                )
-            )
-        }
-        if found.count == 1 {
-            found.append(Finding("driver.preflight", "What the driver needs", .pass, "all there"))
-        }
-        found.append(await stores.finding())
-        found.append(await defaultImage())
-        found.append(await defaultKernel())
+        var found: [Finding] = []
+        if let driver { found += await findings(driver) }
+        found.append(await store())
+        if driver != nil { found += [await defaultImage(), await defaultKernel()] }
         if let stateDirectory {
             found.append(
                 space("disk.space", "Space for disks", stateDirectory, floor: .gibibytes(2))
             )
         }
-        found.append(
-            space("memory.space", "Space for guest memory", memoryDirectory, floor: .gibibytes(1))
-        )
-        found += [openFiles(), clock(), hostLoopback(), await leftovers()]
+        if driver != nil {
+            found.append(
+                space(
+                    "memory.space",
+                    "Space for guest memory",
+                    memoryDirectory,
+                    floor: .gibibytes(1)
+                )
+            )
+        }
+        found += [openFiles(), clock()]
+        if driver != nil { found += [hostLoopback(), await leftovers()] }
         return found
     }
 
+    private func findings(_ driver: any Driver) async -> [Finding] {
+        let faults = await driver.preflight()
+        let title = "What the driver needs"
+        let needs =
+            faults.isEmpty
+            ? [Finding("driver.preflight", title, .pass, "all there")]
+            : faults.map { Finding("driver.preflight", title, .fail, $0.message, fix: $0.remedy) }
+        return [await acceleration(driver)] + needs
+    }
+
     func leaks() async throws(Fault) -> [Leak] {
-        guard let qemu else { return [] }
+        guard let qemu, let files else { return [] }
         let inventory = try await files.inventory()
         let owned = Set(inventory.live + inventory.trashed)
         var found: [Leak] = []
@@ -79,7 +85,7 @@ struct Doctor: Inspector {
         return found
     }
 
-    private func acceleration() async -> Finding {
+    private func acceleration(_ driver: any Driver) async -> Finding {
         let found = await driver.acceleration()
         let isFast = found.kind == "kvm"
         return Finding(

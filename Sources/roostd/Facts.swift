@@ -16,10 +16,12 @@ struct Facts: DaemonFacts {
     let stateDirectory: String
     let store: String
     let nodeID: String
-    let role = "standalone"
+    let role: String
     let startedAt: ContinuousClock.Instant
-    let hypervisor: any Driver
-    let vms: VMService
+    /// `nil` where no VM runs.
+    let hypervisor: (any Driver)?
+    /// `nil` for a node of somebody else's control plane.
+    let vms: VMService?
     let meter: CallMeter
     let stop: Signal
 
@@ -29,12 +31,12 @@ struct Facts: DaemonFacts {
     func uptime() -> Duration { ContinuousClock.now - startedAt }
 
     func acceleration() async -> String {
-        let found = await hypervisor.acceleration()
+        guard let found = await hypervisor?.acceleration() else { return "" }
         return "\(found.kind) (\(found.why))"
     }
 
     func busyWith() async -> [String] {
-        let operations = vms.ledger.liveIDs.map(\.description)
+        let operations = vms?.ledger.liveIDs.map(\.description) ?? []
         return operations + meter.sessions.filter { !operations.contains($0) }
     }
 

@@ -25,9 +25,18 @@ struct NodeSite: Sendable {
     /// What all nodes of a daemon are made with.
     struct Means {
         let host: Host
+        let driver: any Driver
+        let files: any VMFiles
         let failpoints: any Failpoints
         let spawner: Spawner
         let log: Logger
+    }
+
+    /// Failpoints that the environment armed.
+    static func failpoints() throws(Fault) -> any Failpoints {
+        try Settings.environment("ROOST_FAILPOINT").map { text throws(Fault) in
+            try ArmedFailpoints(text)
+        } ?? NoFailpoints()
     }
 
     /// Each of several simulated nodes: small ones, which are soon full.
@@ -49,9 +58,9 @@ struct NodeSite: Sendable {
         let (machines, disk) = (SimulatedHypervisor(), SimulatedDisk())
         disk.whenPurged { machines.removeSaves(of: $0) }
         let driver: any Driver =
-            index == 0 ? host.driver : SimulatedDriver(host: machines, clock: surroundings.clock)
+            index == 0 ? means.driver : SimulatedDriver(host: machines, clock: surroundings.clock)
         let files: any VMFiles =
-            index == 0 ? host.files : SimulatedFiles(disk: disk, clock: surroundings.clock)
+            index == 0 ? means.files : SimulatedFiles(disk: disk, clock: surroundings.clock)
         sessions = GuestSessions(
             driver: driver,
             surroundings: surroundings,

@@ -16,24 +16,24 @@ extension World {
         _ settings: Settings,
         _ tcp: (host: String, port: Int)?,
         _ log: Logger
-    ) async throws(Fault) -> [Server] {
-        var servers: [Server] = []
+    ) async throws(Fault) -> [any Serving] {
+        var servers: [any Serving] = []
+        let fleetAddress = membership == nil ? "" : try settings.fleetAddress()
         if let path = settings.socketPath {
-            guard path.utf8.count < 104 else {
-                throw Fault(
-                    .socketPathTooLong,
-                    "'\(shown(path))' has \(path.utf8.count) bytes"
-                )
-            }
-            try makeDirectories(String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]))
-            try await refuseServed(path)
-            servers.append(server(.unix(path: path), log))
+            try await prepareSocket(path)
+            servers.append(server(.unix(path: path), log, fleetAddress))
+        }
+        if let membership, let authority {
+            let listen = try settings.fleetListen()
+            servers.append(
+                try fleetServer(membership, authority, listen, surroundings, log, stop)
+            )
         }
         if let tcp {
             log.warning(
                 "--dev: serving \(tcp.host):\(tcp.port) WITHOUT AUTHENTICATION, with simulated VMs and a store in memory"
             )
-            servers.append(server(.tcp(host: tcp.host, port: tcp.port), log))
+            servers.append(server(.tcp(host: tcp.host, port: tcp.port), log, fleetAddress))
         }
         if let text = settings.nodeListen {
             let address = try Settings.address(text, field: "--node-listen")
@@ -43,56 +43,90 @@ extension World {
                     "without certificates it is served with --dev on loopback only"
                 )
             }
-            servers.append(nodeServer(.tcp(host: address.host, port: address.port), log))
+            let own = services(of: sites)
+            servers.append(listener.serve(.tcp(host: address.host, port: address.port), own, log))
         }
         return servers
     }
 
-    /// A socket that somebody answers on is somebody's; one that nobody answers on is left over.
-    private func refuseServed(_ path: String) async throws(Fault) {
-        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        let name = path.split(separator: "/").last.map(String.init) ?? path
-        do throws(Fault) {
-            let stream = try await UnixSocket.connect(in: folder, name: name)
-            await stream.close()
-        } catch { return }
-        throw Fault(.socketInUse, "somebody serves '\(shown(path))' already")
+    private var listener: Listener {
+        let pages = pages
+        return Listener(surroundings: surroundings, stop: stop, meter: meter) { request in
+            await pages.answer(request)
+        }
     }
 
     /// Everything, for users.
-    private func server(_ address: ListenAddress, _ log: Logger) -> Server {
-        serve(
-            address,
-            [
-                "roost.compute.v1.VMService": VMServiceSkin(vms, guests),
-                "roost.compute.v1.CheckpointService": CheckpointServiceSkin(vms),
-                "roost.compute.v1.TemplateService": TemplateServiceSkin(vms),
-                "roost.compute.v1.GuestService": GuestServiceSkin(guests, vms),
-                "roost.image.v1.ImageService": ImageServiceSkin(catalogue, vms),
-                "roost.fleet.v1.NodeService": NodeServiceSkin(fleet),
-                "roost.fleet.v1.DesiredStateService": DesiredStateServiceSkin(desired),
-                "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
-                "roost.ops.v1.OperationService": OperationServiceSkin(vms),
-                "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
-                Self.nodeService: nodeSkin,
-            ],
-            log
-        )
+    private func server(
+        _ address: ListenAddress,
+        _ log: Logger,
+        _ fleetAddress: String
+    ) -> Server {
+        var all: [String: any RegistrableRPCService] = [
+            "roost.compute.v1.VMService": VMServiceSkin(vms, guests),
+            "roost.compute.v1.CheckpointService": CheckpointServiceSkin(vms),
+            "roost.compute.v1.TemplateService": TemplateServiceSkin(vms),
+            "roost.compute.v1.GuestService": GuestServiceSkin(guests, vms),
+            "roost.image.v1.ImageService": ImageServiceSkin(catalogue, vms),
+            "roost.fleet.v1.NodeService": NodeServiceSkin(fleet),
+            "roost.fleet.v1.DesiredStateService": DesiredStateServiceSkin(desired),
+            "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
+            "roost.ops.v1.OperationService": OperationServiceSkin(vms),
+            "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
+        ]
+        all.merge(services(of: sites)) { $1 }
+        if let membership, let authority {
+            let entropy = surroundings.entropy
+            all["roost.fleet.v1.JoinTokenService"] = JoinTokenSkin(
+                membership,
+                authority,
+                address: fleetAddress,
+                random: { count in
+                    (0..<count).map { _ in UInt8(truncatingIfNeeded: entropy.next()) }
+                }
+            )
+        }
+        return listener.serve(address, all, log)
     }
 
-    /// The node alone, for a control plane.
-    private func nodeServer(_ address: ListenAddress, _ log: Logger) -> Server {
-        serve(address, [Self.nodeService: nodeSkin], log)
+    /// The node's own, for a control plane; none without a node.
+    private func services(of sites: [NodeSite]) -> [String: any RegistrableRPCService] {
+        guard let link = sites.first?.link else { return [:] }
+        let epoch = vms.epoch
+        return [nodeService: NodeDaemonSkin(link, facts, epoch: { epoch }, hostname: hostName())]
     }
+}
 
-    private static let nodeService = "roost.node.v1.NodeDaemonService"
+/// The full name of the node's own service.
+let nodeService = "roost.node.v1.NodeDaemonService"
 
-    private var nodeSkin: NodeDaemonSkin {
-        NodeDaemonSkin(link, facts, epoch: vms.epoch, hostname: hostName())
+/// Makes the socket's directory, and makes sure that nobody serves the socket.
+///
+/// A socket that somebody answers on is somebody's; one that nobody answers on is left over.
+func prepareSocket(_ path: String) async throws(Fault) {
+    guard path.utf8.count < 104 else {
+        throw Fault(.socketPathTooLong, "'\(shown(path))' has \(path.utf8.count) bytes")
     }
+    let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    try makeDirectories(folder == "." ? "" : folder)
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    do throws(Fault) {
+        let stream = try await UnixSocket.connect(in: folder, name: name)
+        await stream.close()
+    } catch { return }
+    throw Fault(.socketInUse, "somebody serves '\(shown(path))' already")
+}
+
+/// What every listener for people and their programs has in common.
+struct Listener {
+    let surroundings: Surroundings
+    let stop: Signal
+    let meter: CallMeter
+    /// Plain pages beside the calls.
+    let pages: @Sendable (WebRequest) async -> WebResponse?
 
     /// Serves `services`, by full name, with health and reflection of just those.
-    private func serve(
+    func serve(
         _ address: ListenAddress,
         _ services: [String: any RegistrableRPCService],
         _ log: Logger
@@ -104,7 +138,7 @@ extension World {
         let pages = pages
         configuration.routes = { request in
             if let refusal = request.refusal { return refusal }
-            return await pages.answer(request)
+            return await pages(request)
         }
         configuration.logger = log
         configuration.onListening = { bound in

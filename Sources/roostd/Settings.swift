@@ -14,6 +14,44 @@ struct Settings: ParsableArguments {
     )
     var dev = false
 
+    @Option(
+        help: """
+            standalone: control plane and node in one. control: a control plane for nodes on other \
+            hosts, or in other processes. node: one of them.
+            """
+    )
+    var role = "standalone"
+
+    @Option(
+        help: """
+            For --role node, once: a token of `roost token create`. Better in the variable, where ps \
+            does not show it. [ROOST_JOIN]
+            """
+    )
+    var join: String?
+
+    @Option(
+        help: """
+            For --role node: address and port of the control plane's listener for nodes; kept in the \
+            state directory. [ROOST_CONTROL]
+            """
+    )
+    var control: String?
+
+    @Option(help: "For --role node: what people call it; the host's name without.")
+    var name: String?
+
+    @Option(
+        help: """
+            For --role node: address and port at which the control plane reaches it, where that is not \
+            what it listens on.
+            """
+    )
+    var advertise: String?
+
+    @Option(help: "For --role control: seconds between two heartbeats of a node.")
+    var heartbeat = 3.0
+
     @Option(help: "Where everything is kept. [ROOST_STATE_DIR]")
     var stateDir: String?
 
@@ -29,10 +67,20 @@ struct Settings: ParsableArguments {
     @Option(help: "The Unix socket to listen on. [ROOST_SOCKET]")
     var socket: String?
 
-    @Option(help: "An address and port for Connect, gRPC and /metrics, such as 127.0.0.1:8080.")
+    @Option(
+        help: """
+            An address and port for Connect, gRPC and /metrics, such as 127.0.0.1:8080. With --role \
+            control: where nodes call, with certificates; 0.0.0.0:8443 without.
+            """
+    )
     var listen: String?
 
-    @Option(help: "An address and port for the node's own gRPC service, such as 127.0.0.1:9090.")
+    @Option(
+        help: """
+            An address and port for the node's own gRPC service, such as 127.0.0.1:9090. With --role \
+            node: 0.0.0.0:9090 without; port 0 takes a free one.
+            """
+    )
     var nodeListen: String?
 
     @Option(help: "qemu or simulated.")
@@ -54,6 +102,81 @@ struct Settings: ParsableArguments {
             """
     )
     var idleExit: Int?
+
+    /// What a daemon is.
+    enum Role: String, CaseIterable {
+        case standalone
+        case control
+        case node
+    }
+
+    /// The role, checked, with every flag that belongs to another one refused.
+    func daemonRole() throws(Fault) -> Role {
+        guard let role = Role(rawValue: role) else {
+            throw .invalid("--role", "'\(shown(self.role))' is none of standalone, control, node")
+        }
+        var wrong: [FieldViolation] = []
+        let nodes = [
+            ("--join", join), ("--control", control), ("--name", name), ("--advertise", advertise),
+        ]
+        if role != .node {
+            for (flag, value) in nodes where value != nil {
+                wrong.append(.init(flag, "is for --role node, and this is \(role.rawValue)"))
+            }
+        }
+        if role != .standalone {
+            if dev {
+                wrong.append(
+                    .init("--dev", "is for --role standalone; nodes have --driver simulated")
+                )
+            }
+            if self.nodes != 1 { wrong.append(.init("--nodes", "is for --role standalone")) }
+            if stateDirectory == nil { wrong.append(.init("--state-dir", "is needed")) }
+        }
+        if role == .control, driver != nil {
+            wrong.append(.init("--driver", "is for what has a node; a control plane has none"))
+        }
+        if role == .control, nodeListen != nil {
+            wrong.append(.init("--node-listen", "is for what has a node; nodes call --listen"))
+        }
+        if role == .node {
+            if listen != nil {
+                wrong.append(.init("--listen", "is for --role control; use --node-listen"))
+            }
+            if store != nil { wrong.append(.init("--store", "is for what has a control plane")) }
+        }
+        if !(0.05...600).contains(heartbeat) {
+            wrong.append(.init("--heartbeat", "\(heartbeat) is outside 0.05 … 600 seconds"))
+        }
+        guard wrong.isEmpty else { throw .invalid(wrong) }
+        return role
+    }
+
+    /// Where nodes call a control plane.
+    func fleetListen() throws(Fault) -> (host: String, port: Int) {
+        let address = try Self.address(listen ?? "0.0.0.0:8443", field: "--listen")
+        return try Self.numeric(address, field: "--listen")
+    }
+
+    /// Where a node serves its control plane.
+    func nodeAddress() throws(Fault) -> (host: String, port: Int) {
+        let address = try Self.address(nodeListen ?? "0.0.0.0:9090", field: "--node-listen")
+        return try Self.numeric(address, field: "--node-listen")
+    }
+
+    /// An address that can be bound to: no name.
+    private static func numeric(
+        _ address: (host: String, port: Int),
+        field: String
+    ) throws(Fault) -> (host: String, port: Int) {
+        var host = address.host.filter { $0 != "[" && $0 != "]" }
+        if host == "localhost" { host = "127.0.0.1" }
+        var (v4, v6) = (in_addr(), in6_addr())
+        guard inet_pton(AF_INET, host, &v4) == 1 || inet_pton(AF_INET6, host, &v6) == 1 else {
+            throw .invalid(field, "'\(shown(host))' is no numeric address of this host")
+        }
+        return (host, address.port)
+    }
 
     /// A variable of the environment; empty counts as unset.
     static func environment(_ name: String) -> String? {

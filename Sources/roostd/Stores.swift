@@ -61,7 +61,14 @@ struct Stores: Sendable {
             (control, name, server) = (file, "SQLite, \(path)", nil)
             files.append(file)
         case .postgres(let address):
-            let server = try await Self.open(address, settings, ids[0], surroundings)
+            // A control plane without a node has an id all the same.
+            let holder: NodeID
+            if let first = ids.first {
+                holder = first
+            } else {
+                holder = try nodeID(0, directory, surroundings)
+            }
+            let server = try await Self.open(address, settings, holder, surroundings)
             control = FencedStore(server.store, server.lease)
             let pooled = server.store.isPooled ? ", through a pooler" : ""
             name = "PostgreSQL \(server.store.serverVersion), \(address)\(pooled)"
@@ -169,7 +176,7 @@ struct Stores: Sendable {
 private func numbered(_ index: Int) -> String { index == 0 ? "" : "-\(index + 1)" }
 
 /// The id of the node at `index`, made once.
-private func nodeID(
+func nodeID(
     _ index: Int,
     _ stateDirectory: String?,
     _ surroundings: Surroundings

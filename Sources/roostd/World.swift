@@ -15,12 +15,14 @@ import RoostNode
 import RoostOperations
 import RoostServices
 import RoostStore
+import RoostTrust
 
 /// The adapters that touch this host.
 struct Host {
-    let driver: any Driver
+    /// `nil` where no VM runs; then there are no files either.
+    let driver: (any Driver)?
     let qemu: QEMUDriver?
-    let files: any VMFiles
+    let files: (any VMFiles)?
     let catalogue: any CatalogueEditor
     let memoryDirectory: String
     let surroundings: Surroundings
@@ -31,6 +33,14 @@ struct Host {
         _ surroundings: Surroundings
     ) async throws(Fault) {
         self.surroundings = surroundings
+        if driverName == Self.noDriver {
+            memoryDirectory = "/"
+            driver = nil
+            qemu = nil
+            files = nil
+            catalogue = AbsentCatalogue()
+            return
+        }
         let runtime = Settings.environment("XDG_RUNTIME_DIR")
         guard let tmpfs = HostFacts.memoryDirectory(runtimeDirectory: runtime) else {
             throw Fault(.hostNotReady, "no tmpfs for guest memory: mount one on /dev/shm")
@@ -78,6 +88,9 @@ struct Host {
             tools: Self.tools(catalogue)
         )
     }
+
+    /// The name of no driver: what a control plane without a node has.
+    static let noDriver = "none"
 
     private static func tools(_ catalogue: HostCatalogue) -> NodeFileTools {
         NodeFileTools(
@@ -133,10 +146,12 @@ struct World: Sendable {
     let spawner = Spawner()
     let stop = Signal()
     let meter = CallMeter()
-    /// One, but for a daemon that simulates several.
+    /// One, but for a daemon that simulates several; none in a control plane for others.
     let sites: [NodeSite]
-    /// The way to the first of them.
-    let link: LocalLink
+    /// The nodes in other processes, if this is their control plane.
+    let membership: Membership?
+    let reach: PooledReach?
+    let authority: Authority?
     let vms: VMService
     let guests: GuestService
     let fleet: FleetService
@@ -150,27 +165,34 @@ struct World: Sendable {
     init(_ settings: Settings, _ stores: Stores, _ host: Host, _ log: Logger) async throws(Fault) {
         let surroundings = host.surroundings
         self.surroundings = surroundings
-        let failpoints: any Failpoints =
-            try Settings.environment("ROOST_FAILPOINT").map { text throws(Fault) in
-                try ArmedFailpoints(text)
-            } ?? NoFailpoints()
+        let failpoints = try NodeSite.failpoints()
         let nodes = NodeDirectory(strategy: try settings.strategy())
-        let means = NodeSite.Means(
-            host: host,
-            failpoints: failpoints,
-            spawner: spawner,
-            log: log
-        )
         var sites: [NodeSite] = []
-        for (index, own) in stores.nodes.enumerated() {
-            let site = try NodeSite(index, of: stores.nodes.count, own, means)
-            nodes.join(site.link, name: site.name, capacity: site.capacity, policy: site.policy)
-            sites.append(site)
+        if let driver = host.driver, let files = host.files {
+            let means = NodeSite.Means(
+                host: host,
+                driver: driver,
+                files: files,
+                failpoints: failpoints,
+                spawner: spawner,
+                log: log
+            )
+            for (index, own) in stores.nodes.enumerated() {
+                let site = try NodeSite(index, of: stores.nodes.count, own, means)
+                nodes.join(
+                    site.link,
+                    name: site.name,
+                    capacity: site.capacity,
+                    policy: site.policy
+                )
+                sites.append(site)
+            }
         }
-        guard let first = sites.first else { throw Fault(.bug, "a daemon without a node") }
         self.sites = sites
-        link = first.link
-        let nodeID = first.link.node
+        let nodeID = sites.first?.link.node.description ?? ""
+        let isControl = sites.isEmpty
+        // A node of its own knows one control plane only; others may have known an earlier one.
+        let epoch = isControl ? try await ControlEpochRow.next(in: stores.control) : 1
         vms = VMService(
             ControlParts(
                 store: stores.control,
@@ -178,9 +200,18 @@ struct World: Sendable {
                 surroundings: surroundings,
                 failpoints: failpoints,
                 spawner: spawner,
-                log: log
+                log: log,
+                epoch: epoch
             )
         )
+        if isControl {
+            let fleet = try ControlSide(settings, surroundings, spawner, log)
+            (authority, reach) = (fleet.authority, fleet.reach)
+            let timing = HeartbeatTiming(interval: .milliseconds(Int(settings.heartbeat * 1000)))
+            membership = Membership(vms, reach: fleet.reach, timing: timing)
+        } else {
+            (authority, reach, membership) = (nil, nil, nil)
+        }
         guests = GuestService(vms)
         fleet = FleetService(vms)
         desired = DesiredStateService(fleet)
@@ -188,13 +219,19 @@ struct World: Sendable {
         let startedAt = ContinuousClock.now
         var sockets: [String] = []
         if let path = settings.socketPath { sockets.append(path) }
-        if let tcp = try settings.tcp() { sockets.append("\(tcp.host):\(tcp.port)") }
+        if isControl {
+            let listen = try settings.fleetListen()
+            sockets.append("\(listen.host):\(listen.port) (nodes)")
+        } else if let tcp = try settings.tcp() {
+            sockets.append("\(tcp.host):\(tcp.port)")
+        }
         facts = Facts(
-            driver: host.driver.name,
+            driver: host.driver?.name ?? Host.noDriver,
             sockets: sockets,
             stateDirectory: settings.stateDirectory ?? "(memory)",
             store: stores.name,
-            nodeID: nodeID.description,
+            nodeID: nodeID,
+            role: isControl ? "control" : "standalone",
             startedAt: startedAt,
             hypervisor: host.driver,
             vms: vms,
@@ -208,7 +245,7 @@ struct World: Sendable {
             catalogue: host.catalogue,
             stateDirectory: settings.stateDirectory,
             memoryDirectory: host.memoryDirectory,
-            stores: stores
+            store: { await stores.finding() }
         )
         pages = Pages(vms: vms, store: stores.control, startedAt: startedAt)
     }
@@ -216,6 +253,7 @@ struct World: Sendable {
     /// Finds everything again: the node what runs, the control side what it had accepted.
     func recover() async throws(Fault) {
         for site in sites { try await site.vms.recover() }
+        try await membership?.recover()
         try await vms.recover()
         try await guests.recover()
         let (vms, sites, clock) = (vms, sites, surroundings.clock)
@@ -266,7 +304,7 @@ struct World: Sendable {
 }
 
 /// Calls `step` when guests no longer know the time.
-private func followTime(
+func followTime(
     of clock: any Clock<Duration>,
     step: @Sendable () async -> Void
 ) async {

@@ -53,11 +53,13 @@ let layers: [String: Set<String>] = [
     "RoostLink": ["RoostModel"],
     "RoostAPI": ["RoostModel"],
     "RoostLinux": ["RoostModel", "CRoostLinux"],
+    "RoostTrust": ["RoostModel"],
     "RoostOperations": ["RoostModel", "RoostStore"],
     "RoostStoreRows": ["RoostModel", "RoostStore"],
     "RoostStoreSQL": ["RoostModel", "RoostStore", "RoostStoreRows"],
     "RoostStorePostgres": ["RoostModel", "RoostStore", "RoostStoreRows", "CLibPQ"],
     "RoostDriverQEMU": ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"],
+    "RoostLinkGRPC": ["RoostModel", "RoostLink", "RoostAPI", "RoostTrust"],
     "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib"],
     "RoostRegistry": ["RoostModel", "RoostLinux"],
     "RoostAgent": ["RoostGuestWire", "RoostTar", "CRoostLinux"],
@@ -71,7 +73,7 @@ let layers: [String: Set<String>] = [
     ],
     "RoostServices": [
         "RoostModel", "RoostScheduler", "RoostReconciler", "RoostAPI", "RoostControl", "RoostNode",
-        "RoostLink", "RoostHost", "RoostOperations", "RoostStore",
+        "RoostLink", "RoostHost", "RoostOperations", "RoostStore", "RoostTrust",
     ],
     "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
     "RoostSimulation": [

@@ -49,6 +49,12 @@ NOT_AUTOMATABLE = {
     "CONTEXT_EXISTS": "the command line's own; RoostCommandsTests/ContextTests has it",
     "CONTEXT_UNREACHABLE": "the command line's own; RoostCommandsTests/ContextTests has it",
     "CONTEXTS_UNREADABLE": "the command line's own; RoostCommandsTests/ContextTests has it",
+    "JOIN_TOKEN_INVALID": "--dev is no control plane for others; tests/commandline has it (fleet)",
+    "JOIN_TOKEN_EXPIRED": "--dev is no control plane for others; tests/commandline has it (fleet)",
+    "JOIN_TOKEN_USED_UP": "--dev is no control plane for others; tests/commandline has it (fleet)",
+    "NOT_THIS_NODE": "only a node's certificate gets it; tests/commandline has it (fleet)",
+    "NODE_REMOVED": "only a node that was removed gets it; tests/commandline has it (fleet)",
+    "CONTROL_UNREACHABLE": "a node's own, which tries again by itself",
     "HOST_NOT_READY": "needs a host that lacks something", "INTERNAL": "a bug, and none is known",
 }
 

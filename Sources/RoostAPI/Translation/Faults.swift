@@ -113,6 +113,9 @@ package struct ReceivedFault: Error, Equatable, CustomStringConvertible {
     package var operation: OperationID?
     /// What helps, in the server's words; the catalogue's when it sent none.
     package var remedy: String
+    /// Whether the server said the reason itself; else it is the plain one of the error's code, and
+    /// may be the transport's.
+    package var namesReason: Bool
 
     /// Reads `error`, whoever sent it: a reason that is not in the catalogue becomes the plain
     /// one of its code, with the original in `metadata["reason"]`.
@@ -145,6 +148,7 @@ package struct ReceivedFault: Error, Equatable, CustomStringConvertible {
             fault.message.removeLast(operation.short.count + 3)
         }
         self.fault = fault
+        namesReason = known != nil
         self.operation = operation
         self.remedy = remedy ?? fault.remedy
     }

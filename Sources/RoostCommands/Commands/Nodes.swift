@@ -18,7 +18,7 @@ struct NodeGroup: ParsableCommand {
             """,
         subcommands: [
             NodeList.self, NodeInspect.self, NodeCordon.self, NodeUncordon.self, NodeLabel.self,
-            NodeTaint.self,
+            NodeTaint.self, NodeRemove.self,
         ],
         aliases: ["nodes"]
     )

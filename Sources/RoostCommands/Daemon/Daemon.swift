@@ -16,6 +16,7 @@ struct Daemon: Sendable {
     let operations: Roost_Ops_V1_OperationService.Client<Transport>
     let nodes: Roost_Fleet_V1_NodeService.Client<Transport>
     let states: Roost_Fleet_V1_DesiredStateService.Client<Transport>
+    let tokens: Roost_Fleet_V1_JoinTokenService.Client<Transport>
     let explanations: Roost_Ops_V1_ExplainService.Client<Transport>
     let about: Roost_Ops_V1_DaemonService.Client<Transport>
 
@@ -28,6 +29,7 @@ struct Daemon: Sendable {
         operations = .init(wrapping: client)
         nodes = .init(wrapping: client)
         states = .init(wrapping: client)
+        tokens = .init(wrapping: client)
         explanations = .init(wrapping: client)
         about = .init(wrapping: client)
     }

@@ -47,7 +47,8 @@ struct Roost: AsyncParsableCommand {
             CommandGroup(
                 name: "Fleet",
                 subcommands: [
-                    Plan.self, Apply.self, Status.self, NodeGroup.self, Why.self, WhatIfGroup.self,
+                    Plan.self, Apply.self, Status.self, NodeGroup.self, TokenGroup.self, Why.self,
+                    WhatIfGroup.self,
                 ]
             ),
             CommandGroup(

@@ -74,6 +74,8 @@ enum Reference {
         ),
         Entry(Variable.socket, "The Unix socket to listen on."),
         Entry("ROOST_IDLE_EXIT", "As --idle-exit, for a daemon that a command starts."),
+        Entry("ROOST_JOIN", "As --join, for a node; ps does not show it."),
+        Entry("ROOST_CONTROL", "As --control, for a node."),
         Entry("ROOST_BOOT_SECONDS", "How long a guest may take to answer, 1 to 3600; 60."),
         Entry("ROOST_ACCEL", "auto, tcg or kvm: how QEMU runs guests; auto tries a tiny guest."),
         Entry(

@@ -16,6 +16,9 @@ package final class NodeDirectory: Sendable {
         var said: [NodeID: NodeFacts] = [:]
         /// What operators say of it.
         var rows: [NodeID: Versioned<NodeRow>] = [:]
+        /// Those that are not heard of as they should be: ``NodeState/notReady`` or
+        /// ``NodeState/lost``. In memory only.
+        var silent: [NodeID: NodeState] = [:]
         var fleet: Fleet
         /// The revision of the latest commit that this control plane knows of.
         var revision = Revision(0)
@@ -70,9 +73,34 @@ package final class NodeDirectory: Sendable {
             facts.taints = row.taints
             if row.isCordoned { facts.state = .cordoned }
         }
+        // Whatever operators say: what cannot be reached takes nothing.
+        if let silence = state.silent[node] { facts.state = silence }
         guard state.fleet.facts(node) != facts else { return }
         state.fleet.join([facts])
     }
+
+    /// Says whether `node` is heard of: `nil` when it is, else ``NodeState/notReady`` or
+    /// ``NodeState/lost``. May come before the node is known.
+    package func note(_ node: NodeID, silence: NodeState?) {
+        state.withLock { state in
+            state.silent[node] = silence
+            Self.join(node, &state)
+        }
+    }
+
+    /// Forgets a node and everything that is promised of it.
+    package func leave(_ node: NodeID) {
+        state.withLock { state in
+            state.links[node] = nil
+            state.said[node] = nil
+            state.rows[node] = nil
+            state.silent[node] = nil
+            state.fleet.removeNode(node)
+        }
+    }
+
+    /// Whether there is a way to `node`.
+    package func holds(_ node: NodeID) -> Bool { state.withLock { $0.links[node] != nil } }
 
     /// The way to `node`.
     package func link(_ node: NodeID?) throws(Fault) -> any NodeLink {

@@ -1,5 +1,5 @@
 import Logging
-import RoostLink
+package import RoostLink
 package import RoostModel
 import RoostOperations
 import RoostStore
@@ -28,10 +28,20 @@ extension VMService {
             )
             parts.spawner.spawn { await self.drive(found.row, live) }
         }
-        for link in parts.nodes.links {
-            let cursor = await firstLook(at: link)
-            parts.spawner.spawn { await self.listen(to: link, from: cursor) }
+        // All at once: one that does not answer holds up nobody.
+        await withTaskGroup(of: Void.self) { group in
+            for link in parts.nodes.links {
+                group.addTask {
+                    let cursor = await self.firstLook(at: link)
+                    self.parts.spawner.spawn { await self.listen(to: link, from: cursor) }
+                }
+            }
         }
+    }
+
+    /// Takes in what the node behind `link` sees, from now on and until it leaves the directory.
+    package func follow(_ link: any NodeLink) {
+        parts.spawner.spawn { await self.listen(to: link, from: nil) }
     }
 
     /// Takes in everything that `link`'s node sees, so that the first question is answered with what
@@ -48,7 +58,7 @@ extension VMService {
         }
     }
 
-    private func takeInEverything(_ link: any NodeLink) async throws(Fault) -> UInt64 {
+    func takeInEverything(_ link: any NodeLink) async throws(Fault) -> UInt64 {
         let whole = try await link.observe()
         for report in whole.vms { try await note(report, link) }
         return whole.cursor
@@ -83,7 +93,8 @@ extension VMService {
     /// Takes in what `link`'s node sees until cancelled: everything once, then what changes.
     private func listen(to link: any NodeLink, from first: UInt64?) async {
         var cursor = first
-        while !Task.isCancelled {
+        var isSilent = false
+        while !Task.isCancelled, parts.nodes.holds(link.node) {
             do throws(Fault) {
                 if let from = cursor {
                     let page = try await link.changes(after: from)
@@ -93,12 +104,16 @@ extension VMService {
                 } else {
                     cursor = try await takeInEverything(link)
                 }
+                isSilent = false
             } catch {
                 // One that came up anew has a log whose cursors are others, and says so.
-                parts.log.warning(
-                    "cannot hear from a node",
-                    metadata: ["node": "\(link.node)", "fault": "\(error)"]
-                )
+                if !isSilent {
+                    parts.log.warning(
+                        "cannot hear from a node",
+                        metadata: ["node": "\(link.node)", "fault": "\(error)"]
+                    )
+                }
+                isSilent = true
                 try? await parts.surroundings.clock.sleep(for: .seconds(1))
             }
         }
@@ -108,7 +123,7 @@ extension VMService {
     ///
     /// A report may be older than the row: what is new in it is looked at once more, after the row
     /// was read, and counts only if the row is still the same then.
-    private func note(_ report: VMReport, _ link: any NodeLink) async throws(Fault) {
+    func note(_ report: VMReport, _ link: any NodeLink) async throws(Fault) {
         while true {
             guard let found = try await parts.store.get(VM.self, report.id.description) else {
                 parts.log.warning(

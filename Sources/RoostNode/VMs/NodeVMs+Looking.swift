@@ -54,6 +54,11 @@ extension NodeVMs {
         try await parts.store.get(AssignmentRow.self, id.description)?.row.assignment
     }
 
+    /// What every VM of this node shall be, also ones in the trash.
+    package func specs() async throws(Fault) -> [VMSpec] {
+        try await parts.store.list(AssignmentRow.self, Query()).rows.map(\.row.assignment.spec)
+    }
+
     /// What one VM is now; `nil` when this node holds nothing of it.
     package func inspect(_ id: VMID) async throws(Fault) -> VMReport? {
         let seen = try await look(id)
