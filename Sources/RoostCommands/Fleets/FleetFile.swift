@@ -128,7 +128,9 @@ struct FleetFile {
                 let power = chosen(value, ["running": PowerWish.running, "stopped": .stopped])
                 group.power = power ?? .unspecified
             case "network":
-                if chosen(value, ["user": false, "none": true]) ?? false { words.append("--no-net") }
+                if chosen(value, ["user": false, "none": true]) ?? false {
+                    words.append("--no-net")
+                }
             case let flag where Self.flags.contains(flag): words += await typed(flag, value)
             default: unknown(key, Self.ownKeys + Self.flags)
             }
