@@ -17,6 +17,9 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     let surroundings: Surroundings
     private let spawner: Spawner
     let connections = Mutex<[VMID: GuestConnection]>([:])
+    /// Those that have not been answered yet.
+    private let greeted = Mutex<[VMID: GuestConnection]>([:])
+    private let greeter: Greeter
     /// One caller at a time connects to a guest; the others find its connection.
     private let connecting = KeyedQueue<VMID>()
     /// Guests whose VMM is being replaced; set when that is over.
@@ -28,6 +31,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         self.driver = driver
         self.surroundings = surroundings
         self.spawner = spawner
+        greeter = Greeter(clock: surroundings.clock)
     }
 
     package func awaitReady(_ vm: VMID) async throws(Fault) {
@@ -91,7 +95,10 @@ package final class GuestSessions: GuestLinks, GuestAccess {
 
     package func drop(_ vm: VMID) async {
         let old = connections.withLock { $0.removeValue(forKey: vm) }
+        // Also one that is on its way: what it greets is about to be another machine.
+        let early = greeted.withLock { $0.removeValue(forKey: vm) }
         await old?.close()
+        await early?.close()
     }
 
     package func exec(
@@ -227,28 +234,32 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         if let known = connections.withLock({ $0[vm] }) { return known }
         return try await connecting.withTurn(vm) { () async throws(Fault) in
             if let known = self.connections.withLock({ $0[vm] }) { return known }
-            let stream = try await self.driver.guestChannel(vm)
-            let fresh = GuestConnection(
-                over: stream,
-                nonce: self.surroundings.entropy.next(),
-                now: self.surroundings.wall.now(),
-                vm: vm.short
-            )
-            self.spawner.spawn {
-                await fresh.run()
-                self.forget(fresh, of: vm)
-            }
-            do throws(Fault) {
-                _ = try await fresh.ready()
-            } catch {
-                await fresh.close()
-                throw error
+            defer { self.greeted.withLock { _ = $0.removeValue(forKey: vm) } }
+            let fresh = try await self.greeter.greeted { () async throws(Fault) in
+                try await self.connect(vm)
             }
             self.connections.withLock { $0[vm] = fresh }
             // It may have ended before it was known.
             if fresh.hasFailed { self.forget(fresh, of: vm) }
             return fresh
         }
+    }
+
+    /// A connection that is being greeted.
+    private func connect(_ vm: VMID) async throws(Fault) -> GuestConnection {
+        let stream = try await driver.guestChannel(vm)
+        let fresh = GuestConnection(
+            over: stream,
+            nonce: surroundings.entropy.next(),
+            now: surroundings.wall.now(),
+            vm: vm.short
+        )
+        greeted.withLock { $0[vm] = fresh }
+        spawner.spawn {
+            await fresh.run()
+            self.forget(fresh, of: vm)
+        }
+        return fresh
     }
 
     private func forget(_ ended: GuestConnection, of vm: VMID) {
