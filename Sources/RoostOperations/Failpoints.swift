@@ -126,6 +126,8 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let grandparent = Failpoint("skip.grandparent")
     /// A fork fails, and the copies that were begun stay.
     package static let purgedCopies = Failpoint("skip.purged-copies")
+    /// The order to purge a copy is of the same generation as the one to become it.
+    package static let laterPurge = Failpoint("skip.later-purge")
     /// A fork is over, and its node keeps it.
     package static let releasedFork = Failpoint("skip.released-fork")
     /// A fork whose node refuses to clear up after it is left.
@@ -150,7 +152,8 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         freshLook, release, once, resume, fence, takenName, takenPort, settle, refusal, preempt,
         capacity, rules, nodeRow, recount, orphan, former, watchCursor,
         noted, owner, powerOff, restartBound, lasting, dropKept, moment, goOnBack, purgedRows,
-        grandparent, purgedCopies, releasedFork, clearedUp, bootAnyway, templateInUse, builder,
+        grandparent, purgedCopies, laterPurge, releasedFork, clearedUp, bootAnyway, templateInUse,
+        builder,
         renewal, watchBell, preemptAgain, earlyPreempt, olderMemory, halfTemplate,
     ]
     /// Protections that no seed of those tried has missed.

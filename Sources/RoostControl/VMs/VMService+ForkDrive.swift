@@ -114,7 +114,9 @@ extension VMService {
         while !Task.isCancelled {
             let own = refusals == 0 ? operation : operation.child("\(refusals)")
             do throws(Fault) {
-                if let vm = try await parts.store.get(VM.self, id.description)?.row {
+                if var vm = try await parts.store.get(VM.self, id.description)?.row {
+                    // An order to become a copy may still be on its way, from before a crash.
+                    if action == .purge, !parts.failpoints.skips(.laterPurge) { vm.generation += 1 }
                     _ = try await apply(action, to: vm, as: own)
                 }
                 return

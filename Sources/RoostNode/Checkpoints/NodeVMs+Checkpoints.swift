@@ -78,6 +78,7 @@ extension NodeVMs {
     func goOnBack(_ delta: AssignmentDelta, _ done: inout [StepRecord]) async throws(Fault) {
         for attempt in 1... {
             do throws(Fault) {
+                try await parts.failpoints.pass(.afterAssign)
                 return try await work(delta, preemption: Signal(), done: &done)
             } catch {
                 let isFinal: Set<Reason> = [.checkpointDamaged, .shapeDiffers, .wrongState]

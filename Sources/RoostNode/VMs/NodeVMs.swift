@@ -124,11 +124,11 @@ package final class NodeVMs: Sendable {
         var fault: Fault?
         var done: [StepRecord] = []
         do throws(Fault) {
-            try await parts.failpoints.pass(.afterAssign)
             do throws(Fault) {
                 if isResumed, delta.action.kind == .revert, !parts.failpoints.skips(.goOnBack) {
                     try await goOnBack(delta, &done)
                 } else {
+                    try await parts.failpoints.pass(.afterAssign)
                     try await work(delta, preemption: preemption, done: &done)
                 }
             } catch

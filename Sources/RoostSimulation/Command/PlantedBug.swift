@@ -61,6 +61,7 @@ struct PlantedBug {
         .purgedRows: (.rough, 4),
         .grandparent: (.rough, 10),
         .purgedCopies: (.rough, 35),
+        .laterPurge: (.rough, 5616),
         .releasedFork: (.rough, 1),
         .clearedUp: (.rough, 2),
         .preemptAgain: (.rough, 786),
