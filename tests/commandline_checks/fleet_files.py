@@ -24,12 +24,12 @@ groups:
 def checks(runner, programs, base):
     with Desk(programs, base, *DAEMON, "--state-dir", f"{base}/state") as desk:
         for body in (applied, kept, changed, tokens, generations, stuck, standard_input, bad):
-            runner.check(f"fleets: {body.__doc__}", body, desk, base)
+            runner.check(f"fleet files: {body.__doc__}", body, desk, base)
         desk.ok("apply", "-f", write(base, SHOP))
     with Desk(programs, base, *DAEMON, "--state-dir", f"{base}/state") as desk:
-        runner.check("fleets: they survive a restart, and end with an empty list", ended, desk,
+        runner.check("fleet files: they survive a restart, and end with an empty list", ended, desk,
                      base)
-    runner.check("fleets: the daemon ended in order", lambda: claim(desk.status == 0))
+    runner.check("fleet files: the daemon ended in order", lambda: claim(desk.status == 0))
 
 
 def write(base, text):
