@@ -53,6 +53,7 @@ let package = Package(
         library("RoostGuestWire"),
         library("RoostTar"),
         .target(name: "CRoostLinux", path: "Product/CRoostLinux"),
+        .systemLibrary(name: "CRoostZlib", path: "Product/CRoostZlib"),
         library("RoostDriver", ["RoostModel"]),
         library("RoostHost", ["RoostModel"]),
         library("RoostLinux", ["RoostModel", "CRoostLinux"]),
@@ -75,7 +76,7 @@ let package = Package(
         library(
             "RoostImages",
             [
-                "RoostModel", "RoostHost", "RoostLinux", "RoostTar",
+                "RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib",
                 product("Crypto", "swift-crypto"),
             ]
         ),
@@ -90,7 +91,7 @@ let package = Package(
         ),
         library(
             "RoostCommands",
-            ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
+            ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar", protobuf],
             only: ["Parsing", "Copying"],
             // Flags, which the argument parser reads.
             without: ["Parsing/PlacementOptions.swift"]

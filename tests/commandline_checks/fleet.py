@@ -400,6 +400,8 @@ def control_dies(fleet):
     fleet.control.end(signal.SIGKILL)
     time.sleep(3 * BEAT)
     claim(all(node.process.poll() is None for node in fleet.nodes.values()), "a node ended")
+    # Nothing else takes its place meanwhile.
+    fleet.fails("node", "ls", code=6, says=["control plane", "roostd --role control --state-dir"])
     fleet.start_control()
     fleet.until_states(ALL_READY)
     after = {vm["name"]: vm["status"]["state"] for vm in fleet.json("ls", "-a")}

@@ -32,6 +32,7 @@ struct DaemonProcess: Sendable {
     /// - Throws: ``RoostModel/Reason/daemonUnreachable`` with the daemon's last words.
     func ensureRunning() async throws(Fault) -> Bool {
         if answers() { return false }
+        try refuseFleets()
         let deadline = ContinuousClock.now + Self.patience
         // Another user's files would be made readable by an open umask; 0700 as roostd has it.
         try makeDirectories(place.stateDirectory)
@@ -59,6 +60,22 @@ struct DaemonProcess: Sendable {
             _ = await Reactor.shared.sleep(until: .now + .milliseconds(20))
         }
         return false
+    }
+
+    /// Throws when the place is that of a control plane or a node: a daemon of this host's own must not
+    /// take it over while that is down.
+    private func refuseFleets() throws(Fault) {
+        for folder in [place.stateDirectory, place.socketDirectory] {
+            let path = "\(folder)/fleet"
+            guard case .directory? = try? LocalKind(path) else { continue }
+            let role = (try? LocalKind("\(path)/authority.key")) == nil ? "node" : "control"
+            throw Fault(
+                .daemonUnreachable,
+                "the \(role == "node" ? "node" : "control plane") of '\(folder)' does not answer; "
+                    + "start it as it was: roostd --role \(role) --state-dir \(folder)",
+                metadata: ["path": folder]
+            )
+        }
     }
 
     /// Waits until nothing listens any more; `false` after `patience`.
