@@ -146,8 +146,13 @@ extension Invariants {
                 )
                 world?.mark("vm.brought-back")
             } else {
+                // It was back, its node crashed before that was written down, and then the checkpoint was
+                // damaged: nobody can go on, and nobody knows.
+                let isDamaged =
+                    row.fault?.fault.reason == .checkpointDamaged
+                    && world?.damagedSaves.contains(folder) == true
                 require(
-                    since.isEmpty,
+                    since.isEmpty || isDamaged,
                     "\(row.vmName) was brought back, and answered with \(row.fault?.message ?? "")"
                 )
             }
