@@ -181,7 +181,9 @@ extension Invariants {
             switch row.intent.action {
             case .branch(_, let id):
                 guard let found = checkpoints[id], found.kept.hasMemory else { return }
-                let kept = node.hypervisor.keptMemory(in: Self.folder(id, of: row.vm))
+                let folder = Self.folder(id, of: row.vm)
+                guard world?.damagedSaves.contains(folder) == false else { return }
+                let kept = node.hypervisor.keptMemory(in: folder)
                 require(
                     kept == nil || kept == began,
                     "\(name) began at \(began), and its checkpoint is at \(kept ?? -1)"
