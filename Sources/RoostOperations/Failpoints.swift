@@ -81,8 +81,6 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let refusal = Failpoint("skip.refusal")
     /// The node is not told that an operation is pre-empted.
     package static let preempt = Failpoint("skip.preempt")
-    /// A pre-emption that overtakes its operation is forgotten.
-    package static let earlyPreempt = Failpoint("skip.early-preempt")
     /// A node that came up anew is not told again of a pre-emption.
     package static let preemptAgain = Failpoint("skip.preempt-again")
     /// Room is promised whether there is any or not.
@@ -154,7 +152,7 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         noted, owner, powerOff, restartBound, lasting, dropKept, moment, goOnBack, purgedRows,
         grandparent, purgedCopies, laterPurge, releasedFork, clearedUp, bootAnyway, templateInUse,
         builder,
-        renewal, watchBell, preemptAgain, earlyPreempt, olderMemory, halfTemplate,
+        renewal, watchBell, preemptAgain, olderMemory, halfTemplate,
     ]
     /// Protections that no seed of those tried has missed.
     package static let unmissed = [lending]

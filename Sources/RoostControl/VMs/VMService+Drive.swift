@@ -50,8 +50,8 @@ extension VMService {
         }
     }
 
-    /// Asks the node once. Meanwhile it is told of a pre-emption until it has heard it: its answer may
-    /// take as long as a grace time, and whoever pre-empted may have found it out of reach.
+    /// Asks the node once. Meanwhile it is told of a pre-emption again and again: its answer may take as
+    /// long as a grace time, and whoever pre-empted may have found it out of reach.
     private func applyOnce(
         _ row: OperationRow,
         _ live: OperationLedger.Live
@@ -67,9 +67,12 @@ extension VMService {
             group.addTask {
                 await live.preemption.wait()
                 var pause = Duration.milliseconds(50)
-                while !Task.isCancelled, await !self.preemptAgain(row) {
+                while !Task.isCancelled {
+                    // Heard is not for good: a node that comes up anew has forgotten it, and the
+                    // order may still be on its way there.
+                    let isHeard = await self.preemptAgain(row)
+                    pause = isHeard ? .seconds(2) : min(pause * 2, .seconds(5))
                     try? await self.parts.surroundings.clock.sleep(for: pause)
-                    pause = min(pause * 2, .seconds(5))
                 }
                 return nil
             }

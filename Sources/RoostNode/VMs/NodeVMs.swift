@@ -67,7 +67,6 @@ package final class NodeVMs: Sendable {
             signal.set()
         } else {
             // The call to pre-empt can overtake the call that it is about.
-            if parts.failpoints.skips(.earlyPreempt) { return }
             preempted.withLock { early in
                 early.append(operation)
                 if early.count > 256 { early.removeFirst() }

@@ -65,7 +65,6 @@ struct PlantedBug {
         .releasedFork: (.rough, 1),
         .clearedUp: (.rough, 2),
         .preemptAgain: (.rough, 786),
-        .earlyPreempt: (.rough, 308),
         .olderMemory: (.rough, 764),
         .halfTemplate: (.rough, 3),
         .watchBell: (.rough, 2821),
