@@ -243,17 +243,6 @@ let package = Package(
             swiftSettings: settings
         ),
 
-        // What saving, restoring and forking a real guest take; run by hand.
-        .executableTarget(
-            name: "roost-forkbench",
-            dependencies: [
-                "RoostModel", "RoostDriver", "RoostDriverQEMU", "RoostImages", "RoostNode",
-                "RoostGuestWire", "RoostLinux",
-            ],
-            path: "Benchmarks/ForkBench",
-            swiftSettings: settings
-        ),
-
         library(
             "RoostTestKit",
             [
@@ -349,7 +338,10 @@ let package = Package(
         ),
         tests(
             "RoostNodeGuestTests",
-            ["RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel"]
+            [
+                "RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel", "RoostDriver",
+                "RoostOperations",
+            ]
         ),
         tests(
             "RoostControlTests",

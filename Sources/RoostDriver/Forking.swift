@@ -14,9 +14,17 @@ package protocol Forking: Driver {
     /// the machine runs (or stands paused) as before and the folder is gone; the one exception is a
     /// ``Reason/vmmFailed`` after the VMM itself died.
     ///
+    /// A running machine that goes on has its `guest` held from just before the instant that is kept
+    /// until its CPUs run again; what takes its time is done before and after that. What `guest` throws
+    /// is thrown, and it is its owner's to let go then.
+    ///
     /// Throws ``Reason/wrongState`` without a VMM (for an order without memory: with one), ``Reason/memoryFull`` or ``Reason/diskFull`` before
     /// anything is touched, ``Reason/inUse`` when the folder is another save's.
-    func save(_ launch: VMLaunch, _ order: SaveOrder) async throws(Fault) -> SavedMachine
+    func save(
+        _ launch: VMLaunch,
+        _ order: SaveOrder,
+        holding guest: (any GuestHold)?
+    ) async throws(Fault) -> SavedMachine
 
     /// The saved machine in `folder`; `nil` when there is none or it was never finished. Reads the
     /// manifest only. Throws ``Reason/savedStateDamaged`` when that cannot be understood.
@@ -59,6 +67,22 @@ package protocol Forking: Driver {
     /// Removes what is in `folder`, whole or not, manifest first; fine when there is nothing.
     /// Machines that were started from it run on.
     func discard(savedIn folder: String) async throws(Fault)
+}
+
+extension Forking {
+    /// Keeps a machine whose guest needs no holding.
+    package func save(
+        _ launch: VMLaunch,
+        _ order: SaveOrder
+    ) async throws(Fault) -> SavedMachine { try await save(launch, order, holding: nil) }
+}
+
+/// The processes of a guest, for the moment in which its machine is saved and goes on.
+package protocol GuestHold: Sendable {
+    /// Makes them stand still. Called at most once a save, while the machine runs.
+    func hold() async throws(Fault)
+    /// Lets them go on. Called once after ``hold()``, when the machine runs again; not after a throw.
+    func letGo() async throws(Fault)
 }
 
 /// What to keep, where, and what becomes of the machine.

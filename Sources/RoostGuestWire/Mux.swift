@@ -37,9 +37,9 @@ package struct Mux: Sendable {
     package let side: Hello.Side
     /// The connection's epoch; frames of others are ignored.
     package let epoch: UInt32
-    private let initialSendCredit: Int
+    private var initialSendCredit: Int
     private let initialReceiveCredit: Int
-    private let maxStreams: Int
+    private var maxStreams: Int
     private var streams: [UInt32: Stream] = [:]
     private var lastOpened: UInt32 = 0
 
@@ -49,6 +49,13 @@ package struct Mux: Sendable {
         self.epoch = epoch
         initialSendCredit = min(Int(peer.initialCredit), WireLimits.largestGrant)
         initialReceiveCredit = WireLimits.credit
+        maxStreams = min(WireLimits.streams, Int(peer.maxStreams))
+    }
+
+    /// Takes note of what the peer really said, where the table was made before that. Streams that are
+    /// open stay as they are.
+    package mutating func meet(_ peer: Hello) {
+        initialSendCredit = min(Int(peer.initialCredit), WireLimits.largestGrant)
         maxStreams = min(WireLimits.streams, Int(peer.maxStreams))
     }
 

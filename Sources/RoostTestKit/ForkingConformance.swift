@@ -49,7 +49,7 @@ package struct ForkingConformance: Sendable, CustomStringConvertible {
 
     /// Every check.
     package static let all: [ForkingConformance] =
-        suspending + copying + refusing + goingOn + goingBack + sharing
+        suspending + copying + refusing + goingOn + holding + goingBack + sharing
 
     private static let suspending: [ForkingConformance] = [
         ForkingConformance("a suspended machine ends and goes on where it stood") { shop in

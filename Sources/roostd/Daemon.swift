@@ -45,6 +45,7 @@ struct Daemon {
         try refuseReachable(driverName, tcp)
         let lock = try await prepareStateDirectory(settings)
         defer { lock?.release() }
+        try settings.admitState(for: role)
         let surroundings = Surroundings(
             clock: ContinuousClock(),
             wall: SystemWallClock(),

@@ -398,6 +398,11 @@ def control_dies(fleet):
     """kill -9 of the control plane: nodes go on, and it finds everything again"""
     before = {vm["name"]: vm["status"]["state"] for vm in fleet.json("ls", "-a")}
     fleet.control.end(signal.SIGKILL)
+    for role in ("standalone", "node"):
+        flags = ["--control", "127.0.0.1:1", "--join", "x"] if role == "node" else []
+        other = Process(fleet, f"other-{role}", "--role", role, "--driver", "simulated", *flags,
+                        "--state-dir", f"{fleet.base}/control")
+        claim(other.end(None) == 2 and other.said("daemon with --role control"), role)
     time.sleep(3 * BEAT)
     claim(all(node.process.poll() is None for node in fleet.nodes.values()), "a node ended")
     # Nothing else takes its place meanwhile.

@@ -4,7 +4,8 @@ import Synchronization
 extension SimulatedDriver: Forking {
     package func save(
         _ launch: VMLaunch,
-        _ order: SaveOrder
+        _ order: SaveOrder,
+        holding guest: (any GuestHold)?
     ) async throws(Fault) -> SavedMachine {
         try await enter(.save)
         if let done = try host.manifest(order.folder) {
@@ -24,6 +25,8 @@ extension SimulatedDriver: Forking {
             throw Fault(.wrongState, "VM \(launch.id.short) has no running process")
         }
         host.removeSave(order.folder)
+        let guest = order.afterwards == .goesOn && !machine.isPaused ? guest : nil
+        try await guest?.hold()
         _ = host.setPaused(launch.id, true)
         // Between any two of these the daemon may die.
         await pause(latency(.save))
@@ -45,6 +48,12 @@ extension SimulatedDriver: Forking {
             guard host.succeed(machine.pid, by: token, isPaused: machine.isPaused) else {
                 host.removeSave(order.folder)
                 throw gone(launch.id)
+            }
+            do throws(Fault) {
+                try await guest?.letGo()
+            } catch {
+                host.removeSave(order.folder)
+                throw error
             }
         }
         host.saves.withLock { $0.manifests[order.folder] = saved }

@@ -6,7 +6,8 @@ package import RoostModel
 extension QEMUDriver: Forking {
     package func save(
         _ launch: VMLaunch,
-        _ order: SaveOrder
+        _ order: SaveOrder,
+        holding guest: (any GuestHold)?
     ) async throws(Fault) -> SavedMachine {
         if let done = try await savedMachine(in: order.folder) {
             guard done.vm == launch.id, done.order == order else {
@@ -35,7 +36,7 @@ extension QEMUDriver: Forking {
         let saved: SavedMachine
         do throws(Fault) {
             if order.afterwards == .goesOn {
-                saved = try await saveAndGoOn(machine, launch, order)
+                saved = try await saveAndGoOn(machine, launch, order, holding: guest)
             } else {
                 saved = try await saveStanding(machine, order)
             }

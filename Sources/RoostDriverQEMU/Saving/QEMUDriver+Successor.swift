@@ -7,16 +7,21 @@ internal import RoostModel
 /// process, the successor, which is ready before the machine is stopped:
 ///
 /// ```text
-///  source     runs ───────────────▶ stopped ▶ saved ─────────▶ killed
-///  successor       spawned ▶ waits ───────────────▶ loaded ────────────▶ files, sockets ▶ runs ▶ marked
+///  source     runs ─────────────────▶ stopped ▶ saved ─────────▶ killed
+///  successor       spawned ▶ waits ─────────────────▶ loaded ────────────▶ files, sockets ▶ runs ▶ marked
+///  guest                             held ──────────────────────────────────────────────────────── let go
 /// ```
+/// The guest stands still only where it must: all that can be done before is done before, and what was
+/// saved is digested and synced after.
+///
 /// While both are alive the source is the machine: the successor has not run. Once the source is
 /// dead the successor is. So a look at the process table says whose the VM is.
 extension QEMUDriver {
     func saveAndGoOn(
         _ machine: Machine,
         _ launch: VMLaunch,
-        _ order: SaveOrder
+        _ order: SaveOrder,
+        holding guest: (any GuestHold)?
     ) async throws(Fault) -> SavedMachine {
         let wasRunning = machine.phase == .running
         let shape = try await shape(of: machine)
@@ -39,8 +44,11 @@ extension QEMUDriver {
             await clearHandOver(machine.folder)
             throw error
         }
+        // One that stands paused could not answer, and holds itself.
+        let guest = wasRunning ? guest : nil
         do throws(Fault) {
             _ = try await next.control(within: .seconds(20))
+            try await guest?.hold()
             try await stand(machine, stop: wasRunning)
             _ = try await Capture(machine: machine)
                 .writeDevices(to: devices, withPages: true)
@@ -60,6 +68,7 @@ extension QEMUDriver {
             devices: devices,
             runs: wasRunning
         )
+        try await guest?.letGo()
         return try await seal(
             next.id,
             order,

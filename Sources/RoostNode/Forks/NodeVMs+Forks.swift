@@ -4,6 +4,7 @@ import RoostHost
 import RoostLink
 import RoostModel
 import RoostOperations
+import Synchronization
 
 /// The steps of a live fork; README.md has the picture.
 extension NodeVMs {
@@ -29,14 +30,15 @@ extension NodeVMs {
             _ = try await driver.save(try await launch(vm), order)
             return
         }
+        let guest = HeldGuest(vm.id, parts.guests)
         do throws(Fault) {
-            try await parts.guests.hold(vm.id)
-            _ = try await driver.save(try await launch(vm), order)
+            _ = try await driver.save(try await launch(vm), order, holding: guest)
         } catch {
             await letGo(vm)
             throw error
         }
-        try await parts.guests.letGo(vm.id)
+        // What another daemon had saved already may stand still since.
+        if !guest.wentOn { try await parts.guests.letGo(vm.id) }
     }
 
     /// Makes the VM's directory over the fork's disk. One that is there was never delivered: it may
@@ -95,5 +97,27 @@ extension NodeVMs {
             "the fork that \(vm.name) is to be a copy of is gone",
             metadata: ["path": folder, "vm": vm.name]
         )
+    }
+}
+
+/// The processes of one VM's guest, held and let go by its agent.
+private final class HeldGuest: GuestHold {
+    private let vm: VMID
+    private let guests: any GuestLinks
+    private let isOver = Mutex(false)
+
+    init(_ vm: VMID, _ guests: any GuestLinks) {
+        self.vm = vm
+        self.guests = guests
+    }
+
+    /// Whether it was let go.
+    var wentOn: Bool { isOver.withLock(\.self) }
+
+    func hold() async throws(Fault) { try await guests.hold(vm) }
+
+    func letGo() async throws(Fault) {
+        try await guests.letGo(vm)
+        isOver.withLock { $0 = true }
     }
 }

@@ -50,11 +50,9 @@ extension GuestConnection {
         try await order(.setClock(now.milliseconds &* 1_000_000))
     }
 
-    /// Makes a fork a machine of its own, or tells one that it was brought back.
-    ///
-    /// - Throws: ``Reason/hookFailed`` naming the hook of its image that refused, ``Reason/unsupported``
-    ///   for an agent that is older than generations.
-    package func renewIdentity(_ request: RenewRequest) async throws(Fault) {
+    /// Throws ``Reason/unsupported`` for an agent that is older than generations: it would renew a copy
+    /// and run none of its hooks.
+    func requireGenerations() async throws(Fault) {
         let hello = try await ready()
         guard hello.capabilities & Hello.Capability.generations != 0 else {
             throw Fault(
@@ -63,13 +61,10 @@ extension GuestConnection {
                     + "hooks: restart the VM that it was copied from"
             )
         }
-        try await order(.renewIdentity(request))
     }
 
     /// Makes everything in the guest but its agent stand still.
     package func freeze() async throws(Fault) { try await order(.freeze) }
-    /// Lets it go on.
-    package func thaw() async throws(Fault) { try await order(.thaw) }
 
     /// Waits until the guest is ready to be copied.
     package func settle() async throws(Fault) { try await order(.settle) }
@@ -137,9 +132,22 @@ extension GuestConnection {
         }
     }
 
-    /// Collects a bounded answer.
+    /// Waits until `request` is done, which went with the greeting on `begun`, or else is sent now.
+    func finish(_ request: Request, begun: GuestStream?) async throws(Fault) {
+        if let begun {
+            _ = try await answer(to: request, on: begun)
+        } else {
+            _ = try await collect(request)
+        }
+    }
+
     private func collect(_ request: Request) async throws(Fault) -> [UInt8] {
-        let stream = try GuestStream(request, on: self)
+        try await answer(to: request, on: try GuestStream(request, on: self))
+    }
+
+    /// The bounded answer to `request`, which was sent on `stream`.
+    private func answer(to request: Request, on stream: GuestStream) async throws(Fault) -> [UInt8]
+    {
         let reader = GuestReader(stream, facts: nil)
         var all: [UInt8] = []
         while let bytes = try await reader.next() {

@@ -28,7 +28,7 @@ extension GuestConnection {
         var hello: Hello?
         var mux: Mux?
         var streams: [UInt32: Stream] = [:]
-        var outbox: [UInt8] = []
+        var outbox: [UInt8]
         var failure: Fault?
         /// Nothing more is sent.
         var isSealed = false
@@ -39,7 +39,10 @@ extension GuestConnection {
         var events: [Event] = []
         var lastTicket: UInt64 = 0
 
-        init(vm: String) { self.vm = vm }
+        init(vm: String, outbox: [UInt8]) {
+            self.vm = vm
+            self.outbox = outbox
+        }
 
         /// Parks a waiter, or answers `true`: it is not parked and is to go on at once.
         mutating func park(_ waiter: Waiter, at key: WaitKey) -> Bool {
@@ -69,7 +72,8 @@ extension GuestConnection {
             guard self.hello == nil else { throw .unexpectedHello }
             guard hello.version == WireLimits.version else { throw .version(hello.version) }
             self.hello = hello
-            mux = Mux(side: .host, epoch: hello.epoch, peer: hello)
+            if mux == nil { mux = Mux(side: .host, epoch: hello.epoch, peer: hello) }
+            mux?.meet(hello)
             let waiting = waiters.keys.filter { if case .hello = $0 { true } else { false } }
             return waiting.flatMap { wake($0) }
         }
@@ -141,7 +145,7 @@ extension GuestConnection {
                 request
             )
             let size = Frame(epoch: 0, stream: 0, body: body).payloadSize
-            let limit = min(WireLimits.framePayload, Int(hello?.maxFrame ?? 0))
+            let limit = min(WireLimits.framePayload, Int(hello?.maxFrame ?? .max))
             guard size <= limit else {
                 throw Fault(.limitExceeded, "a request of \(size) bytes to \(vm), over \(limit)")
             }

@@ -37,12 +37,23 @@ package final class GuestConnection: Sendable {
             wallClock: clock.map { $0.overflow ? 0 : $0.partialValue } ?? 0,
             software: "roost/1"
         )
-        state = Mutex(State(vm: vm))
+        state = Mutex(State(vm: vm, outbox: greeting.encoded()))
+    }
+
+    /// Opens a stream for `request` at once: it goes with the greeting, and the guest, taken for one
+    /// with this code's limits, has it before it was waited for. What was open before is lost with a
+    /// greeting that is.
+    func begin(_ request: Request) throws(Fault) -> GuestStream {
+        state.withLock { state in
+            guard state.mux == nil else { return }
+            let guest = Hello(side: .guest, nonce: greeting.nonce)
+            state.mux = Mux(side: .host, epoch: greeting.epoch, peer: guest)
+        }
+        return try GuestStream(request, on: self)
     }
 
     /// Greets the guest and serves the connection until it ends, fails or is closed.
     package func run() async {
-        enqueue(greeting.encoded())
         async let writing: Void = writeLoop()
         await readLoop()
         await stream.close()

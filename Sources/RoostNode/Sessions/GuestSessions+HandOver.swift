@@ -17,7 +17,7 @@ extension GuestSessions {
         )
         try await within(Self.greeting, on: surroundings.clock, onTimeout: late) {
             () async throws(Fault) in
-            let connection = try await self.connection(vm)
+            let (connection, _) = try await self.connection(vm)
             try await connection.freeze()
             try await connection.seal()
         }
@@ -40,10 +40,12 @@ extension GuestSessions {
         do throws(Fault) {
             try await within(Self.greeting, on: surroundings.clock, onTimeout: late) {
                 () async throws(Fault) in
-                let connection = try await self.connection(vm)
-                // Before the commands go on: what they write then has its reader.
-                for session in moving where session.isSealed { await session.move(to: connection) }
-                try await connection.thaw()
+                // Commands go on once their readers are there: these are attached first then.
+                let sealed = moving.filter(\.isSealed)
+                let early: Request? = sealed.isEmpty ? .thaw : nil
+                let (connection, begun) = try await self.connection(vm, with: early)
+                for session in sealed { await session.move(to: connection) }
+                try await connection.finish(.thaw, begun: begun)
             }
         } catch {
             for session in moving where session.isSealed { session.lose(error) }

@@ -35,7 +35,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     }
 
     package func awaitReady(_ vm: VMID) async throws(Fault) {
-        _ = try await connection(vm)
+        _ = try await connection(vm, with: nil)
     }
 
     package func shutDown(_ vm: VMID) async throws(Fault) {
@@ -61,7 +61,6 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     }
 
     package func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) {
-        let connection = try await answering(vm)
         var request = RenewRequest(entropy: identity.entropy)
         request.machineID = identity.machineID
         request.hostname = identity.hostname
@@ -69,16 +68,29 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         request.generation = bytes(16)
         request.vm = Self.bytes(of: vm)
         request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
-        try await connection.renewIdentity(request)
+        try await renew(vm, request)
     }
 
     package func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) {
-        let connection = try await answering(vm)
         var request = RenewRequest(entropy: entropy)
         request.generation = bytes(16)
         request.vm = Self.bytes(of: vm)
         request.wallClock = surroundings.wall.now().milliseconds &* 1_000_000
-        try await connection.renewIdentity(request)
+        try await renew(vm, request)
+    }
+
+    /// - Throws: ``Reason/hookFailed`` naming the hook of its image that refused, and as
+    ///   ``GuestConnection/requireGenerations()``.
+    private func renew(_ vm: VMID, _ request: RenewRequest) async throws(Fault) {
+        let wish = Request.renewIdentity(request)
+        let (connection, begun) = try await answering(vm, with: wish)
+        do throws(Fault) {
+            try await connection.requireGenerations()
+        } catch {
+            begun?.cancel()
+            throw error
+        }
+        try await connection.finish(wish, begun: begun)
     }
 
     package func readers(of vm: VMID) async -> Int { attached.withLock { $0[vm]?.count ?? 0 } }
@@ -213,6 +225,14 @@ package final class GuestSessions: GuestLinks, GuestAccess {
 
     /// A connection to a guest that is expected to answer now.
     func answering(_ vm: VMID) async throws(Fault) -> GuestConnection {
+        try await answering(vm, with: nil).0
+    }
+
+    /// As ``connection(_:with:)``, to a guest that is expected to answer now.
+    private func answering(
+        _ vm: VMID,
+        with first: Request?
+    ) async throws(Fault) -> (GuestConnection, GuestStream?) {
         guard driver.capabilities.contains(.guestAgent) else {
             throw Fault(.unsupported, "VMs of the \(driver.name) driver have no guest to enter")
         }
@@ -226,22 +246,34 @@ package final class GuestSessions: GuestLinks, GuestAccess {
             )
         ) { () async throws(Fault) in
             while let hold = self.held.withLock({ $0[vm] }), !Task.isCancelled { await hold.wait() }
-            return try await self.connection(vm)
+            return try await self.connection(vm, with: first)
         }
     }
 
-    func connection(_ vm: VMID) async throws(Fault) -> GuestConnection {
-        if let known = connections.withLock({ $0[vm] }) { return known }
+    /// The connection to a guest; a new one says `first` together with its greeting, and the stream of
+    /// the answer comes with it.
+    func connection(
+        _ vm: VMID,
+        with first: Request? = nil
+    ) async throws(Fault) -> (GuestConnection, GuestStream?) {
+        if let known = connections.withLock({ $0[vm] }) { return (known, nil) }
         return try await connecting.withTurn(vm) { () async throws(Fault) in
-            if let known = self.connections.withLock({ $0[vm] }) { return known }
+            if let known = self.connections.withLock({ $0[vm] }) { return (known, nil) }
             defer { self.greeted.withLock { _ = $0.removeValue(forKey: vm) } }
+            let begun = Mutex<GuestStream?>(nil)
+            // A greeting that is lost takes what went with it along: each new one has its own.
             let fresh = try await self.greeter.greeted { () async throws(Fault) in
-                try await self.connect(vm)
+                let made = try await self.connect(vm)
+                if let first {
+                    let stream = try made.begin(first)
+                    begun.withLock { $0 = stream }
+                }
+                return made
             }
             self.connections.withLock { $0[vm] = fresh }
             // It may have ended before it was known.
             if fresh.hasFailed { self.forget(fresh, of: vm) }
-            return fresh
+            return (fresh, begun.withLock(\.self))
         }
     }
 

@@ -37,6 +37,7 @@ struct NodeDaemon {
         }
         let lock = try await prepareStateDirectory(settings)
         defer { lock?.release() }
+        try settings.admitState(for: .node)
         let surroundings = Surroundings(
             clock: ContinuousClock(),
             wall: SystemWallClock(),
