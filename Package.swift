@@ -339,7 +339,8 @@ let package = Package(
         tests(
             "RoostNodeGuestTests",
             [
-                "RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel", "RoostDriver",
+                "RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel",
+                "RoostDriver",
                 "RoostOperations",
             ]
         ),

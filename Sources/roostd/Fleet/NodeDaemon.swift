@@ -46,11 +46,13 @@ struct NodeDaemon {
         let files = try TrustFiles(stateDirectory: directory)
         let control = try controlAddress(files)
         let token = try joinToken()
-        let keys = try files.nodeKeys()
-        let known = try files.nodeCredentials(keys)
-        guard known != nil || token != nil else {
+        // Before the key is there, which makes the directory a node's.
+        let isNode = try files.hasJoined
+        guard token != nil || isNode else {
             throw .invalid("--join", "is needed: this host is no node yet; roost token create")
         }
+        let keys = try files.nodeKeys()
+        let known = try files.nodeCredentials(keys)
         let store = try await SQLiteStore.open(path: "\(directory)/node.db")
         let host = try await Host(settings, driverName, surroundings)
         defer { if driverName == "qemu" { rmdir(host.memoryDirectory) } }

@@ -64,6 +64,16 @@ struct TrustFiles {
         return keys
     }
 
+    /// Whether the node has something to show.
+    var hasJoined: Bool {
+        get throws(Fault) {
+            for name in ["node.der", "authority.der"] where try read(path(name)) == nil {
+                return false
+            }
+            return true
+        }
+    }
+
     /// What the node shows, once it has joined.
     func nodeCredentials(_ keys: KeyPair) throws(Fault) -> FleetCredentials? {
         let (leafPath, trustPath) = (path("node.der"), path("authority.der"))
