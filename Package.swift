@@ -298,7 +298,7 @@ let package = Package(
             "RoostDriverQEMUTests",
             [
                 "RoostDriverQEMU", "RoostDriver", "RoostHost", "RoostLinux", "RoostModel",
-                "RoostTestKit", "RoostDriverQEMUHost",
+                "RoostNode", "RoostTestKit", "RoostDriverQEMUHost",
             ]
         ),
         tests(

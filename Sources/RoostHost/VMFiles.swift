@@ -46,6 +46,8 @@ package protocol VMFiles: LogFiles {
     func prepareWhole(_ id: VMID, from folder: String, spec: VMSpec) async throws(Fault)
     /// Where the fork of that name is kept; need not exist.
     func forkFolder(_ fork: OperationID) -> String
+    /// The forks that have a folder, whole or not, sorted.
+    func forks() async throws(Fault) -> [OperationID]
     /// Where the checkpoints of the VM are, each in a folder of its own, when its directory is at
     /// `place`; need not exist.
     func checkpointsFolder(_ id: VMID, _ place: DisksPlace) -> String
@@ -61,6 +63,9 @@ package protocol VMFiles: LogFiles {
     func templatesInUse() async throws(Fault) -> Set<String>
     /// Where one VM's directory is: as cheap with a thousand VMs as with one.
     func place(_ id: VMID) async throws(Fault) -> DisksPlace
+    /// Everything that is kept, by looking: each name of each file and directory, and what is free.
+    /// What comes or goes meanwhile may be missing.
+    func stored() async throws(Fault) -> StoredFiles
     /// The VMs that have a directory, and those in the trash.
     func inventory() async throws(Fault) -> FileInventory
 }

@@ -31,6 +31,10 @@ package protocol NodeLink: Sendable {
     /// The VMs whose observed state changed by itself after `cursor`; waits until there is one.
     func changes(after cursor: UInt64) async throws(Fault) -> ReportPage
 
+    /// Whose the bytes on the node's disks and in its memory files are. Reads directories: as slow as
+    /// they are many.
+    func usage() async throws(Fault) -> NodeUsage
+
     /// Resolves an image or kernel reference on the node.
     func resolve(image: String, kernel: String) async throws(Fault) -> ResolvedImages
 

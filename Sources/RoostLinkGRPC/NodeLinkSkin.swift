@@ -110,6 +110,14 @@ package final class NodeLinkSkin: Roost_Node_V1_NodeLinkService.SimpleServicePro
         return try answer(page ?? ReportPage(vms: [], cursor: cursor, missedSome: false))
     }
 
+    package func getUsage(
+        request: Roost_Node_V1_GetUsageRequest,
+        context: ServerContext
+    ) async throws -> Roost_Node_V1_LinkValue {
+        try FleetPeer.requireControl()
+        return try answer(try await link.usage())
+    }
+
     package func resolve(
         request: Roost_Node_V1_ResolveRequest,
         context: ServerContext

@@ -91,6 +91,14 @@ package struct RemoteLink: NodeLink {
         return try ModelCoding.value(ReportPage.self, json)
     }
 
+    package func usage() async throws(Fault) -> NodeUsage {
+        let json = try await call(within: Self.workPatience) { service, metadata, options in
+            let request = Roost_Node_V1_GetUsageRequest()
+            return try await service.getUsage(request, metadata: metadata, options: options).json
+        }
+        return try ModelCoding.value(NodeUsage.self, json)
+    }
+
     package func resolve(image: String, kernel: String) async throws(Fault) -> ResolvedImages {
         let request = Roost_Node_V1_ResolveRequest.with {
             $0.image = image

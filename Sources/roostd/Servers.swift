@@ -71,6 +71,7 @@ extension World {
             "roost.fleet.v1.NodeService": NodeServiceSkin(fleet),
             "roost.fleet.v1.DesiredStateService": DesiredStateServiceSkin(desired),
             "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
+            "roost.ops.v1.UsageService": UsageServiceSkin(fleet),
             "roost.ops.v1.OperationService": OperationServiceSkin(vms),
             "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
         ]

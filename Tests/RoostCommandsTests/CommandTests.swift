@@ -162,6 +162,65 @@ import Testing
         }
     }
 
+    @Test func diskUsageIsATableWithItsTotalAndSaysWhoDidNotAnswer() async throws {
+        try await FakeDaemon.serving { daemon in
+            let share = { (bytes: Int64, unique: Int64) in
+                Roost_Ops_V1_UsageShare.with {
+                    $0.bytes = bytes
+                    $0.uniqueBytes = unique
+                    $0.sharedBytes = bytes - unique
+                }
+            }
+            daemon.usage.answer.withLock {
+                $0.items = [
+                    .with {
+                        $0.kind = .vm
+                        $0.name = "box"
+                        $0.state = "RUNNING"
+                        $0.id = String(repeating: "b", count: 32)
+                        $0.disk = share(3 << 20, 1 << 20)
+                        $0.memory = share(64 << 20, 64 << 20)
+                        $0.sharedWith = ["copy"]
+                        $0.node = "node1"
+                    },
+                    .with {
+                        $0.kind = .checkpoint
+                        $0.name = "box@1a2b3c4d"
+                        $0.disk = share(2 << 20, 512 << 10)
+                        $0.sharedWith = ["box", "copy"]
+                        $0.node = "node1"
+                    },
+                    .with {
+                        $0.kind = .total
+                        $0.name = "total"
+                        $0.disk = share(5 << 20, 3 << 20)
+                        $0.memory = share(64 << 20, 64 << 20)
+                        $0.node = "node1"
+                        $0.diskFreeBytes = 7 << 30
+                        $0.memoryFreeBytes = 1 << 30
+                    },
+                ]
+            }
+            let short = try await daemon.roost("df")
+            let wide = try await daemon.roost("df", "-o", "wide")
+            let json = try await daemon.roost("df", "-o", "json")
+            #expect(short.status == 0)
+            let text = short.output + "\n" + wide.output + "\n" + json.output
+            #expect(try goldenDifference(text, named: "df.txt") == nil)
+            daemon.usage.answer.withLock {
+                $0.gaps = [
+                    .with {
+                        $0.node = "node2"
+                        $0.problem = "it is away"
+                    }
+                ]
+            }
+            let partial = try await daemon.roost("df", "-o", "name")
+            #expect(partial.status == 1 && partial.output == "box\nbox@1a2b3c4d\ntotal\n")
+            #expect(partial.errors.contains("node2 did not answer: it is away"))
+        }
+    }
+
     @Test func aWatchWritesALineForEachChange() async throws {
         try await FakeDaemon.serving { daemon in
             daemon.vms.add(FakeVMs.vm("a"))

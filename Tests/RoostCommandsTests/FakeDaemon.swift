@@ -52,11 +52,22 @@ final class FakeAbout: Roost_Ops_V1_DaemonService.SimpleServiceProtocol {
     }
 }
 
+/// What nodes say of their bytes, as a test wants it.
+final class FakeUsage: Roost_Ops_V1_UsageService.SimpleServiceProtocol {
+    let answer = Mutex(Roost_Ops_V1_GetUsageResponse())
+
+    func getUsage(
+        request: Roost_Ops_V1_GetUsageRequest,
+        context: ServerContext
+    ) async throws -> Roost_Ops_V1_GetUsageResponse { answer.withLock { $0 } }
+}
+
 /// A gRPC server on a Unix socket with services in memory, and the command line against it.
 struct FakeDaemon: Sendable {
     let vms = FakeVMs()
     let guest: FakeGuest
     let about = FakeAbout()
+    let usage = FakeUsage()
     let directory: String
     var socket: String { directory + "/roost.sock" }
 
@@ -76,7 +87,7 @@ struct FakeDaemon: Sendable {
                     transportSecurity: .plaintext
                 )
             ) { newOperation() },
-            services: [daemon.vms, daemon.guest, daemon.about],
+            services: [daemon.vms, daemon.guest, daemon.about, daemon.usage],
             interceptors: standardInterceptors()
         )
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -117,8 +117,9 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-        /// > A running one stands still for a moment and goes on in another process.
+        /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+        /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+        /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Roost_Compute_V1_CreateCheckpointRequest` messages.
@@ -154,9 +155,10 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-        /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-        /// > for its other checkpoints. Everything is compared with its digest before.
+        /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+        /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+        /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+        /// > checkpoints. Everything is compared with its digest before.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Roost_Compute_V1_RevertVMRequest` messages.
@@ -210,8 +212,9 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-        /// > A running one stands still for a moment and goes on in another process.
+        /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+        /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+        /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_CreateCheckpointRequest` message.
@@ -247,9 +250,10 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-        /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-        /// > for its other checkpoints. Everything is compared with its digest before.
+        /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+        /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+        /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+        /// > checkpoints. Everything is compared with its digest before.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_RevertVMRequest` message.
@@ -301,8 +305,9 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-        /// > A running one stands still for a moment and goes on in another process.
+        /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+        /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+        /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
         ///
         /// - Parameters:
         ///   - request: A `Roost_Compute_V1_CreateCheckpointRequest` message.
@@ -338,9 +343,10 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-        /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-        /// > for its other checkpoints. Everything is compared with its digest before.
+        /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+        /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+        /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+        /// > checkpoints. Everything is compared with its digest before.
         ///
         /// - Parameters:
         ///   - request: A `Roost_Compute_V1_RevertVMRequest` message.
@@ -551,8 +557,9 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-        /// > A running one stands still for a moment and goes on in another process.
+        /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+        /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+        /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_CreateCheckpointRequest` message.
@@ -598,9 +605,10 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-        /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-        /// > for its other checkpoints. Everything is compared with its digest before.
+        /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+        /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+        /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+        /// > checkpoints. Everything is compared with its digest before.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_RevertVMRequest` message.
@@ -672,8 +680,9 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-        /// > A running one stands still for a moment and goes on in another process.
+        /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+        /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+        /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_CreateCheckpointRequest` message.
@@ -741,9 +750,10 @@ extension Roost_Compute_V1_CheckpointService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-        /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-        /// > for its other checkpoints. Everything is compared with its digest before.
+        /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+        /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+        /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+        /// > checkpoints. Everything is compared with its digest before.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Compute_V1_RevertVMRequest` message.
@@ -816,8 +826,9 @@ extension Roost_Compute_V1_CheckpointService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-    /// > A running one stands still for a moment and goes on in another process.
+    /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+    /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+    /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Roost_Compute_V1_CreateCheckpointRequest` message.
@@ -875,9 +886,10 @@ extension Roost_Compute_V1_CheckpointService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-    /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-    /// > for its other checkpoints. Everything is compared with its digest before.
+    /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+    /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+    /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+    /// > checkpoints. Everything is compared with its digest before.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Roost_Compute_V1_RevertVMRequest` message.
@@ -939,8 +951,9 @@ extension Roost_Compute_V1_CheckpointService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Keeps a VM as it is now: memory, devices and disk of a running one, the disk of a stopped one.
-    /// > A running one stands still for a moment and goes on in another process.
+    /// > Keeps a VM as it is now: memory, devices and disk of a running or paused one, the disk of a
+    /// > stopped one. A running one stands still for a moment and goes on in another process. A paused one
+    /// > goes on for the moment that its agent takes to make its programs stand still, and stays paused.
     ///
     /// - Parameters:
     ///   - message: request message to send.
@@ -1006,9 +1019,10 @@ extension Roost_Compute_V1_CheckpointService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Brings a VM back to a checkpoint, in place: id, name, address and ports stay. It runs
-    /// > afterwards when it ran then, and is stopped when it was. What it has become since is lost, but
-    /// > for its other checkpoints. Everything is compared with its digest before.
+    /// > Brings a VM back to a checkpoint, in place: id, name, address, ports, labels, restart policy and
+    /// > placement stay; cores, memory and disk are as they were. It runs afterwards when it ran or was
+    /// > paused then, and is stopped when it was. What it has become since is lost, but for its other
+    /// > checkpoints. Everything is compared with its digest before.
     ///
     /// - Parameters:
     ///   - message: request message to send.

@@ -98,6 +98,19 @@ package enum Roost_Node_V1_NodeLinkService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "GetUsage" metadata.
+        package enum GetUsage: Sendable {
+            /// Request type for "GetUsage".
+            package typealias Input = Roost_Node_V1_GetUsageRequest
+            /// Response type for "GetUsage".
+            package typealias Output = Roost_Node_V1_LinkValue
+            /// Descriptor for "GetUsage".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.node.v1.NodeLinkService"),
+                method: "GetUsage",
+                type: .unary
+            )
+        }
         /// Namespace for "Resolve" metadata.
         package enum Resolve: Sendable {
             /// Request type for "Resolve".
@@ -171,6 +184,7 @@ package enum Roost_Node_V1_NodeLinkService: Sendable {
             GetAssignment.descriptor,
             Observe.descriptor,
             GetChanges.descriptor,
+            GetUsage.descriptor,
             Resolve.descriptor,
             ReadLog.descriptor,
             GetGuestStatus.descriptor,
@@ -319,6 +333,24 @@ extension Roost_Node_V1_NodeLinkService {
         /// - Returns: A streaming response of `Roost_Node_V1_LinkValue` messages.
         func getChanges(
             request: GRPCCore.StreamingServerRequest<Roost_Node_V1_GetChangesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Node_V1_LinkValue>
+
+        /// Handle the "GetUsage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Whose the bytes on its disks and in its memory files are.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Node_V1_GetUsageRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Node_V1_LinkValue` messages.
+        func getUsage(
+            request: GRPCCore.StreamingServerRequest<Roost_Node_V1_GetUsageRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Node_V1_LinkValue>
 
@@ -541,6 +573,24 @@ extension Roost_Node_V1_NodeLinkService {
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Node_V1_LinkValue>
 
+        /// Handle the "GetUsage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Whose the bytes on its disks and in its memory files are.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Node_V1_GetUsageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Node_V1_LinkValue` message.
+        func getUsage(
+            request: GRPCCore.ServerRequest<Roost_Node_V1_GetUsageRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Node_V1_LinkValue>
+
         /// Handle the "Resolve" method.
         ///
         /// > Source IDL Documentation:
@@ -758,6 +808,24 @@ extension Roost_Node_V1_NodeLinkService {
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Node_V1_LinkValue
 
+        /// Handle the "GetUsage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Whose the bytes on its disks and in its memory files are.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Node_V1_GetUsageRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Node_V1_LinkValue` to respond with.
+        func getUsage(
+            request: Roost_Node_V1_GetUsageRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Node_V1_LinkValue
+
         /// Handle the "Resolve" method.
         ///
         /// > Source IDL Documentation:
@@ -923,6 +991,17 @@ extension Roost_Node_V1_NodeLinkService.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Roost_Node_V1_NodeLinkService.Method.GetUsage.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Node_V1_GetUsageRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Node_V1_LinkValue>(),
+            handler: { request, context in
+                try await self.getUsage(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Roost_Node_V1_NodeLinkService.Method.Resolve.descriptor,
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Node_V1_ResolveRequest>(),
             serializer: RoostAPI.ProtobufSerializer<Roost_Node_V1_LinkValue>(),
@@ -1049,6 +1128,17 @@ extension Roost_Node_V1_NodeLinkService.ServiceProtocol {
         return GRPCCore.StreamingServerResponse(single: response)
     }
 
+    package func getUsage(
+        request: GRPCCore.StreamingServerRequest<Roost_Node_V1_GetUsageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Node_V1_LinkValue> {
+        let response = try await self.getUsage(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
     package func resolve(
         request: GRPCCore.StreamingServerRequest<Roost_Node_V1_ResolveRequest>,
         context: GRPCCore.ServerContext
@@ -1157,6 +1247,19 @@ extension Roost_Node_V1_NodeLinkService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Node_V1_LinkValue> {
         return GRPCCore.ServerResponse<Roost_Node_V1_LinkValue>(
             message: try await self.getChanges(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func getUsage(
+        request: GRPCCore.ServerRequest<Roost_Node_V1_GetUsageRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Node_V1_LinkValue> {
+        return GRPCCore.ServerResponse<Roost_Node_V1_LinkValue>(
+            message: try await self.getUsage(
                 request: request.message,
                 context: context
             ),
@@ -1392,6 +1495,29 @@ extension Roost_Node_V1_NodeLinkService {
         func getChanges<Result>(
             request: GRPCCore.ClientRequest<Roost_Node_V1_GetChangesRequest>,
             serializer: some GRPCCore.MessageSerializer<Roost_Node_V1_GetChangesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Node_V1_LinkValue>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Node_V1_LinkValue>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "GetUsage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Whose the bytes on its disks and in its memory files are.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Node_V1_GetUsageRequest` message.
+        ///   - serializer: A serializer for `Roost_Node_V1_GetUsageRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Node_V1_LinkValue` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func getUsage<Result>(
+            request: GRPCCore.ClientRequest<Roost_Node_V1_GetUsageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Node_V1_GetUsageRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Roost_Node_V1_LinkValue>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Node_V1_LinkValue>) async throws -> Result
@@ -1745,6 +1871,40 @@ extension Roost_Node_V1_NodeLinkService {
             )
         }
 
+        /// Call the "GetUsage" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Whose the bytes on its disks and in its memory files are.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Node_V1_GetUsageRequest` message.
+        ///   - serializer: A serializer for `Roost_Node_V1_GetUsageRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Node_V1_LinkValue` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func getUsage<Result>(
+            request: GRPCCore.ClientRequest<Roost_Node_V1_GetUsageRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Node_V1_GetUsageRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Node_V1_LinkValue>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Node_V1_LinkValue>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Node_V1_NodeLinkService.Method.GetUsage.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Resolve" method.
         ///
         /// > Source IDL Documentation:
@@ -2090,6 +2250,35 @@ extension Roost_Node_V1_NodeLinkService.ClientProtocol {
         )
     }
 
+    /// Call the "GetUsage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Whose the bytes on its disks and in its memory files are.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Node_V1_GetUsageRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getUsage<Result>(
+        request: GRPCCore.ClientRequest<Roost_Node_V1_GetUsageRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Node_V1_LinkValue>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.getUsage(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Node_V1_GetUsageRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Node_V1_LinkValue>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "Resolve" method.
     ///
     /// > Source IDL Documentation:
@@ -2427,6 +2616,39 @@ extension Roost_Node_V1_NodeLinkService.ClientProtocol {
             metadata: metadata
         )
         return try await self.getChanges(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "GetUsage" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Whose the bytes on its disks and in its memory files are.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func getUsage<Result>(
+        _ message: Roost_Node_V1_GetUsageRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Node_V1_LinkValue>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Node_V1_GetUsageRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.getUsage(
             request: request,
             options: options,
             onResponse: handleResponse

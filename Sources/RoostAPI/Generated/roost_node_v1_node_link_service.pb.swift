@@ -153,6 +153,17 @@ package nonisolated struct Roost_Node_V1_ObserveRequest: Sendable {
   package init() {}
 }
 
+/// Nothing to say.
+package nonisolated struct Roost_Node_V1_GetUsageRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// Where to go on from.
 package nonisolated struct Roost_Node_V1_GetChangesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -697,6 +708,25 @@ nonisolated extension Roost_Node_V1_ObserveRequest: SwiftProtobuf.Message, Swift
   }
 
   package static func ==(lhs: Roost_Node_V1_ObserveRequest, rhs: Roost_Node_V1_ObserveRequest) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Node_V1_GetUsageRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GetUsageRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Node_V1_GetUsageRequest, rhs: Roost_Node_V1_GetUsageRequest) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -18,6 +18,7 @@ struct Daemon: Sendable {
     let states: Roost_Fleet_V1_DesiredStateService.Client<Transport>
     let tokens: Roost_Fleet_V1_JoinTokenService.Client<Transport>
     let explanations: Roost_Ops_V1_ExplainService.Client<Transport>
+    let usage: Roost_Ops_V1_UsageService.Client<Transport>
     let about: Roost_Ops_V1_DaemonService.Client<Transport>
 
     init(_ client: GRPCClient<Transport>) {
@@ -31,6 +32,7 @@ struct Daemon: Sendable {
         states = .init(wrapping: client)
         tokens = .init(wrapping: client)
         explanations = .init(wrapping: client)
+        usage = .init(wrapping: client)
         about = .init(wrapping: client)
     }
 

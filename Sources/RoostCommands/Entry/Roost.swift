@@ -55,8 +55,8 @@ struct Roost: AsyncParsableCommand {
                 name: "Catalogue and daemon",
                 subcommands: [
                     Pull.self, LogIn.self, LogOut.self, ImageGroup.self, KernelGroup.self,
-                    OpsGroup.self, DaemonGroup.self, ContextGroup.self, Doctor.self, Version.self,
-                    Completion.self, Manual.self,
+                    OpsGroup.self, DaemonGroup.self, ContextGroup.self, Doctor.self, DiskUsage.self,
+                    Version.self, Completion.self, Manual.self,
                 ]
             ),
         ]

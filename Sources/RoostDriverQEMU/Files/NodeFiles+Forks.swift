@@ -50,4 +50,12 @@ extension NodeFiles {
     }
 
     package func forkFolder(_ fork: OperationID) -> String { "\(root)/forks/\(fork)" }
+
+    package func forks() async throws(Fault) -> [OperationID] {
+        let path = "\(root)/forks"
+        return try await onItsOwnThread { () throws(Fault) in
+            names(in: path).filter { isDirectory("\(path)/\($0)") }
+                .compactMap { OperationID($0) }.sorted()
+        }
+    }
 }

@@ -59,7 +59,7 @@ package struct NodeFileTools: Sendable {
 /// are ours and unfinished: the next call for that VM removes them.
 package struct NodeFiles: VMFiles {
     let root: String
-    private let memoryDirectory: String
+    let memoryDirectory: String
     let tools: NodeFileTools
 
     /// Makes the directories that are missing. Throws ``Reason/ioFailed``. Blocks shortly.

@@ -45,6 +45,8 @@ package final class SimulatedDisk: Sendable {
         /// What has happened since, in order; each may or may not have reached the platter.
         var unsynced: [(id: VMID, change: Change)] = []
         var logs: [VMID: Log] = [:]
+        /// Names of forks that have a folder, whole or not.
+        var forks: Set<String> = []
         var purged: @Sendable (VMID) -> Void = { _ in }
     }
 
@@ -73,8 +75,15 @@ package final class SimulatedDisk: Sendable {
     }
 
     /// Says that the folder at `path` has come to be, or is gone; a driver's saved machines are not
-    /// written through here. At once durable. Only folders of templates matter.
+    /// written through here. At once durable. Only folders of templates and forks matter.
     package func folder(_ path: String, exists: Bool) {
+        if path.hasPrefix(Self.forks) {
+            let name = String(path.dropFirst(Self.forks.count))
+            state.withLock { state in
+                if exists { state.forks.insert(name) } else { state.forks.remove(name) }
+            }
+            return
+        }
         guard path.hasPrefix(Self.templates) else { return }
         let name = String(path.dropFirst(Self.templates.count))
         state.withLock { state in
@@ -105,6 +114,10 @@ package final class SimulatedDisk: Sendable {
     }
 
     static let templates = "/simulated/templates/"
+    static let forks = "/simulated/forks/"
+
+    /// Names of forks that have a folder.
+    var forks: Set<String> { state.withLock { $0.forks } }
 
     func console(of id: VMID) -> Log {
         state.withLock { $0.logs[id] ?? Log() }

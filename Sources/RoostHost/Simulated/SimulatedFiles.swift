@@ -199,7 +199,12 @@ package struct SimulatedFiles: VMFiles {
         spec: VMSpec
     ) async throws(Fault) { try await prepareFork(id, from: folder, spec: spec) }
 
-    package func forkFolder(_ fork: OperationID) -> String { "/simulated/forks/\(fork)" }
+    package func forkFolder(_ fork: OperationID) -> String { SimulatedDisk.forks + "\(fork)" }
+
+    package func forks() async throws(Fault) -> [OperationID] {
+        try await enter(.inventory)
+        return disk.forks.compactMap { OperationID($0) }.sorted()
+    }
 
     package func checkpointsFolder(_ id: VMID, _ place: DisksPlace) -> String {
         "/simulated/vms/\(id)/checkpoints"
@@ -243,6 +248,29 @@ package struct SimulatedFiles: VMFiles {
             live: content.live.keys.sorted(),
             trashed: content.trashed.keys.sorted(),
             strange: content.staged.keys.sorted().map { ".staged-\($0)" }
+        )
+    }
+
+    /// One file of a block for each directory: there are no others.
+    package func stored() async throws(Fault) -> StoredFiles {
+        try await enter(.inventory)
+        let content = disk.content
+        let folders =
+            content.live.keys.sorted().map { "vms/\($0)" }
+            + content.trashed.keys.sorted().map { "trash/\($0)" }
+            + content.templates.sorted().map { "templates/\($0)" }
+        return StoredFiles(
+            files: folders.enumerated().map { index, folder in
+                StoredFile(
+                    place: .state,
+                    path: folder,
+                    identity: StoredFile.Identity(device: 1, inode: UInt64(index)),
+                    names: 1,
+                    bytes: 4096
+                )
+            },
+            diskFree: .gibibytes(64),
+            memoryFree: .gibibytes(64)
         )
     }
 

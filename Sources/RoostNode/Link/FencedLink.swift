@@ -82,6 +82,8 @@ package final class FencedLink: NodeLink {
         try await base.changes(after: cursor)
     }
 
+    package func usage() async throws(Fault) -> NodeUsage { try await base.usage() }
+
     package func resolve(image: String, kernel: String) async throws(Fault) -> ResolvedImages {
         try await base.resolve(image: image, kernel: kernel)
     }

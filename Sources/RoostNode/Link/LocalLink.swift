@@ -56,6 +56,8 @@ package struct LocalLink: NodeLink {
         await vms.reports.after(cursor)
     }
 
+    package func usage() async throws(Fault) -> NodeUsage { try await vms.usage() }
+
     package func resolve(image: String, kernel: String) async throws(Fault) -> ResolvedImages {
         let image = try await catalogue.image(image)
         let kernel = try await catalogue.kernel(kernel)

@@ -55,6 +55,12 @@ struct SimulatedLink: NodeLink {
         }
     }
 
+    func usage() async throws(Fault) -> NodeUsage {
+        try await call { local in
+            await attempt { () async throws(Fault) in try await local.usage() }
+        }
+    }
+
     func resolve(image: String, kernel: String) async throws(Fault) -> ResolvedImages {
         try await call { local in
             await attempt { () async throws(Fault) in
