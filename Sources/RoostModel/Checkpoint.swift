@@ -69,6 +69,25 @@ package struct KeptMoment: Hashable, Sendable, Codable {
     }
 }
 
+extension VMSpec {
+    /// What a VM of this spec is asked to be once it has gone back to a moment when it was asked to be
+    /// `then`.
+    ///
+    /// What the machine is made of comes from the moment: kept memory fits no other cores, memory or
+    /// devices, and a kept disk is as large as it was. How the VM is reached, placed and looked after
+    /// stays as it is: ports, restart policy, placement.
+    package func goneBack(to then: VMSpec) -> VMSpec {
+        var spec = self
+        spec.cores = then.cores
+        spec.memoryMiB = then.memoryMiB
+        spec.rootDiskGiB = then.rootDiskGiB
+        spec.image = then.image
+        spec.kernel = then.kernel
+        spec.network = then.network
+        return spec
+    }
+}
+
 /// How a VM goes back to one of its checkpoints.
 package struct RevertOrder: Hashable, Sendable, Codable {
     package var checkpoint: CheckpointID

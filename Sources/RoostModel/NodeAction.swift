@@ -142,6 +142,19 @@ extension NodeAction {
     /// The action without its numbers, for logs and journals.
     package var name: String { kind.rawValue }
 
+    /// The fork that it makes, needs or forgets.
+    package var forkName: OperationID? {
+        switch self {
+        case .fork(let name), .become(let name), .release(let name), .branch(let name, _),
+            .freeze(let name):
+            name
+        case .derive(let order): order.fork
+        case .provision, .start, .stop, .restart, .reboot, .pause, .resume, .suspend, .checkpoint,
+            .revert, .forget, .discard, .restore, .purge:
+            nil
+        }
+    }
+
     /// Whether doing it twice differs from doing it once, so that only the journal makes it exact.
     package var isOneShot: Bool {
         switch self {

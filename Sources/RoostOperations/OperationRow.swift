@@ -100,6 +100,8 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
     package var copies: [VMID]?
     /// What to say about the checkpoint that it makes.
     package var message: String?
+    /// What the VM was asked to be before, where that changes with the action: a failure restores it.
+    package var formerSpec: VMSpec?
 
     package init(
         action: NodeAction,
@@ -108,7 +110,8 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
         isCreate: Bool = false,
         failurePrefix: String,
         copies: [VMID]? = nil,
-        message: String? = nil
+        message: String? = nil,
+        formerSpec: VMSpec? = nil
     ) {
         self.action = action
         self.formerDesired = formerDesired
@@ -117,6 +120,7 @@ package struct LifecycleIntent: Hashable, Sendable, Codable {
         self.failurePrefix = failurePrefix
         self.copies = copies
         self.message = message
+        self.formerSpec = formerSpec
     }
 }
 

@@ -102,8 +102,8 @@ package func plan(_ action: NodeAction, for seen: VMObservation) throws(Fault) -
         return [.dropFork(name)]
     case .checkpoint(let id):
         switch (seen.vmm, seen.disks) {
-        case (.running, _), (.absent, .live): return [.keepCheckpoint(id)]
-        case (.absent, _), (.paused, _), (.saved, _): throw refusal("checkpoint", seen)
+        case (.running, _), (.paused, _), (.absent, .live): return [.keepCheckpoint(id)]
+        case (.absent, _), (.saved, _): throw refusal("checkpoint", seen)
         }
     case .revert(let order):
         switch (seen.vmm, seen.disks) {

@@ -29,6 +29,30 @@ extension ForkingConformance {
                 try await shop.driver.verify(saved)
             }
         },
+        ForkingConformance("a machine that has become larger goes back to the smaller one") {
+            shop in
+            let small = try await started(shop)
+            try await shop.driver.pause(small.id)
+            let saved = try await keep(small, "a", shop)
+            try await expect(shop.driver.inspect(small.id)?.phase == .paused, "it goes on")
+            let last = try await shop.said(small).last
+            var large = small
+            large.memoryMiB += 32
+            for isUp in [true, false] {
+                try await shop.driver.kill(small.id)
+                try await shop.driver.start(large)
+                let count = try await shop.said(small).count
+                try await shop.waitUntilSaid(small, moreThan: count + 3)
+                if !isUp { try await shop.driver.kill(small.id) }
+                let before = try await shop.said(small).count
+                try await shop.driver.revert(small, to: saved)
+                try await isBack(small, shop, after: last ?? -1, since: before)
+            }
+            // It is the small one in whatever is kept from here on.
+            try await shop.driver.pause(small.id)
+            let again = try await keep(small, "b", shop)
+            try expect(again.shape == saved.shape, "another shape: \(again.shape)")
+        },
         ForkingConformance("a machine goes back and forth in its tree, and keeps each moment") {
             shop in
             let launch = try await started(shop)

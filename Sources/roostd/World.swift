@@ -253,6 +253,9 @@ struct World: Sendable {
     /// Finds everything again: the node what runs, the control side what it had accepted.
     func recover() async throws(Fault) {
         for site in sites { try await site.vms.recover() }
+        // Alone, every fork is this control side's, and nobody begins one before somebody can ask.
+        let known = try await vms.unfinishedOperations()
+        for site in sites { await site.vms.sweepForks(except: known) }
         try await membership?.recover()
         try await vms.recover()
         try await guests.recover()

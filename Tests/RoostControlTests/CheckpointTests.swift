@@ -1,6 +1,8 @@
 import RoostControl
 import RoostDriver
+import RoostLink
 import RoostModel
+import RoostNode
 import RoostOperations
 import RoostStore
 import Testing
@@ -42,6 +44,101 @@ struct CheckpointTests {
             let again = try await desk.back("box", second.id).vm
             #expect(again.status.state == .running && again.desired == .running)
             #expect(desk.hypervisor.machines.count == 1)
+        }
+    }
+
+    @Test("of a paused VM has its memory; the VM stays paused, and runs when it is back")
+    func paused() async throws {
+        try await withDesk { desk in
+            try await desk.bring("box", to: .paused)
+            let first = try await desk.keep("box")
+            #expect(first.kept.hasMemory)
+            var vm = try await desk.vms.get("box", project: "default").row
+            #expect(vm.status.state == .paused && vm.desired == .paused)
+            #expect(desk.hypervisor.machines.map(\.isPaused) == [true])
+            vm = try await desk.back("box", first.id).vm
+            #expect(vm.status.state == .running && vm.desired == .running)
+        }
+    }
+
+    @Test("brings back the cores, memory and disk of then, and nothing else of the VM")
+    func specOfThen() async throws {
+        try await withDesk { desk in
+            try await desk.create("box", running: true)
+            let first = try await desk.keep("box")
+            let then = try await desk.vms.get("box", project: "default").row.spec
+            try await desk.power(.kill, "box")
+            let cold = try await desk.keep("box")
+            var draft = VMDraft(name: "", cores: 2, memoryMiB: 1024)
+            draft.rootDiskGiB = 9
+            draft.restart = RestartPolicy(mode: .onFailure, maxRestarts: 3)
+            _ = try await desk.vms.update(
+                "box",
+                project: "default",
+                VMUpdate(fields: [.cpu, .memory, .disk, .restart], draft: draft, etag: nil),
+                desk.request("UpdateVM")
+            )
+            try await desk.power(.start, "box")
+            let grown = try await desk.vms.get("box", project: "default").row.spec
+            #expect(grown.memoryMiB == 1024 && desk.promised == (2, 1024))
+            for checkpoint in [first, cold] {
+                let vm = try await desk.back("box", checkpoint.id).vm
+                #expect(vm.spec.cores == then.cores && vm.spec.memoryMiB == then.memoryMiB)
+                #expect(vm.spec.rootDiskGiB == then.rootDiskGiB)
+                #expect(vm.spec.restart == grown.restart && vm.spec.ports == grown.ports)
+                let runs = checkpoint.id == first.id
+                #expect(desk.promised == (runs ? (1, 512) : (0, 0)))
+            }
+            // What is kept from here on is of that shape again.
+            let third = try await desk.keep("box")
+            #expect(third.spec.memoryMiB == 512)
+        }
+    }
+
+    @Test("that cannot be gone back to leaves the VM what it was asked to be")
+    func specStays() async throws {
+        try await withDesk { desk in
+            try await desk.create("box", running: true)
+            let first = try await desk.keep("box")
+            try await desk.power(.kill, "box")
+            try await desk.setMemory("box", 1024)
+            try await desk.power(.start, "box")
+            let path = desk.hypervisor.savedFiles.first { $0.contains(first.id.description) }
+            desk.hypervisor.damage(try #require(path), isMissing: true, shortened: false)
+            let failure = await fault { () async throws(Fault) in
+                try await desk.back("box", first.id)
+            }
+            #expect(failure?.reason == .checkpointDamaged)
+            let vm = try await desk.vms.get("box", project: "default").row
+            #expect(vm.spec.memoryMiB == 1024 && vm.status.state == .running)
+            #expect(try await desk.machines.assignment(vm.id)?.spec.memoryMiB == 1024)
+            #expect(desk.promised == (1, 1024))
+        }
+    }
+
+    @Test("whose machine was larger is refused where it does not fit any more")
+    func noRoom() async throws {
+        try await withDesk { desk in
+            try await desk.create("box")
+            try await desk.setMemory("box", 8 * 1024)
+            try await desk.power(.start, "box")
+            let large = try await desk.keep("box")
+            try await desk.power(.kill, "box")
+            try await desk.setMemory("box", 512)
+            try await desk.power(.start, "box")
+            let small = desk.promised
+            try await desk.create("other")
+            try await desk.setMemory("other", 6 * 1024)
+            try await desk.power(.start, "other")
+            let failure = await fault { () async throws(Fault) in
+                try await desk.back("box", large.id)
+            }
+            #expect(failure?.reason == .noCapacity)
+            #expect(try await desk.vms.get("box", project: "default").row.spec.memoryMiB == 512)
+            #expect(desk.promised == (small.cores + 1, small.memoryMiB + 6 * 1024))
+            try await desk.power(.kill, "other")
+            #expect(try await desk.back("box", large.id).vm.spec.memoryMiB == 8 * 1024)
+            #expect(desk.promised == (1, 8 * 1024))
         }
     }
 
@@ -112,7 +209,7 @@ struct CheckpointTests {
     @Test("is refused where there is nothing to keep, too much was said, or there are too many")
     func refused() async throws {
         try await withDesk { desk in
-            for state in Desk.resting where state != .running && state != .stopped {
+            for state in Desk.resting where state == .suspended || state == .deleted {
                 let name = "vm-\(state.rawValue.lowercased())"
                 try await desk.bring(name, to: state)
                 let failure = await fault { () async throws(Fault) in try await desk.keep(name) }
@@ -215,6 +312,12 @@ struct CheckpointTests {
 }
 
 extension Desk {
+    /// The room that the first node has promised.
+    var promised: (cores: Int, memoryMiB: Int) {
+        let node = fleet.list().first
+        return (node?.promisedCores ?? -1, node?.promisedMemoryMiB ?? -1)
+    }
+
     @discardableResult
     func keep(
         _ name: String,

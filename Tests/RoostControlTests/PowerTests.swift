@@ -1,4 +1,5 @@
 import RoostControl
+import RoostDriver
 import RoostModel
 import RoostStore
 import Testing
@@ -30,6 +31,22 @@ struct PowerTests {
                 #expect(fault?.message.contains(verb.rawValue) == true, "\(verb) of \(state)")
                 #expect(after == before, "\(verb) of \(state) was refused and changed it")
             }
+        }
+    }
+
+    @Test("that forces a stop gives up what a suspended VM kept, as a kill does")
+    func forcedStop() async throws {
+        try await withDesk { desk in
+            try await desk.bring("box", to: .suspended)
+            let refused = await fault { () async throws(Fault) in
+                try await desk.power(.stop, "box")
+            }
+            #expect(refused?.reason == .wrongState && !desk.hypervisor.savedFolders.isEmpty)
+            let vm = try await desk.power(.stop, "box", force: true).vm
+            #expect(vm.status.state == .stopped && vm.desired == .stopped)
+            #expect(desk.hypervisor.savedFolders.isEmpty)
+            #expect(try await !desk.power(.stop, "box", force: true).changed)
+            #expect(try await desk.power(.start, "box").vm.status.state == .running)
         }
     }
 

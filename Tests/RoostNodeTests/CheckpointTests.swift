@@ -44,6 +44,20 @@ struct CheckpointTests {
         }
     }
 
+    @Test("of a VM that stands still has its memory, and it stands still")
+    func paused() async throws {
+        let scene = try await Self.scene()
+        _ = try await scene.node.apply(scene.delta(.pause, 10, .paused))
+        let report = try await scene.node.apply(scene.delta(.checkpoint(Self.first), 11, .paused))
+        #expect(report.state == .paused && report.kept?.hasMemory == true)
+        #expect(scene.hypervisor.machines.map(\.isPaused) == [true])
+        _ = try await scene.node.apply(scene.delta(.resume, 12, .running))
+        scene.hypervisor.work(scene.id, 2)
+        _ = try await scene.node.apply(scene.delta(Self.back(Self.first), 13, .running))
+        scene.hypervisor.work(scene.id)
+        #expect(scene.hypervisor.said(scene.id) == [0, 1, 2, 3, 4, 5, 6, 5])
+    }
+
     @Test("is what the VM goes back to, running, stopped or standing still")
     func wayBack() async throws {
         for power in [NodeAction.resume, .pause, .stop(graceSeconds: 0)] {
@@ -108,6 +122,7 @@ struct CheckpointTests {
         let trials: [(VMObservation, [NodeAction], NodeAction)] = [
             (Self.running, [], .checkpoint(Self.first)),
             (Self.stopped, [], .checkpoint(Self.first)),
+            (VMObservation(disks: .live, vmm: .paused), [], .checkpoint(Self.first)),
             (Self.running, [.checkpoint(Self.first)], Self.back(Self.first)),
             (Self.running, [.checkpoint(Self.first)], .branch(Self.fork, Self.first)),
             (Self.running, [.checkpoint(Self.first)], .checkpoint(Self.second)),
@@ -137,7 +152,8 @@ struct CheckpointTests {
                 _ = await scene.fault(of: Self.delta(scene, action, seen, 20))
                 let now = try scene.inventory()
                 #expect(now.unfinished == 0 && now.content.staged.isEmpty, "\(what)")
-                #expect(now.machines.count == (seen.vmm == .running ? 1 : 0), "\(what)")
+                #expect(now.machines.count == (seen.vmm == .absent ? 0 : 1), "\(what)")
+                #expect(now.machines.values.allSatisfy { $0 == (seen.vmm == .paused) }, "\(what)")
                 scene.hypervisor.work(scene.id)
                 let said = scene.hypervisor.said(scene.id)
                 #expect(said.last == (seen.vmm == .running ? 5 : nil), "\(what)")

@@ -4,6 +4,7 @@ import RoostLink
 import RoostModel
 import RoostOperations
 import RoostReconciler
+import RoostStore
 import Testing
 
 @testable import RoostNode
@@ -41,6 +42,27 @@ struct ForkTests {
             scene.hypervisor.work(Self.copy(number))
             #expect(scene.hypervisor.said(Self.copy(number)) == [5])
         }
+    }
+
+    @Test("that nobody asks for any more is swept, and one that somebody does is not")
+    func swept() async throws {
+        let scene = try await Self.scene()
+        let forks = (1...3).map { OperationID(bits: 200 + UInt128($0)) }
+        for (index, fork) in forks.enumerated() {
+            _ = try await scene.node.apply(scene.delta(.fork(fork), 10 + index, .running))
+        }
+        // The second is the control side's, the third a copy's that was cut off.
+        let copy = Self.copy(1)
+        let begun = scene.delta(.become(forks[2]), 1, .running, of: copy)
+        var batch = Batch()
+        batch.put(AssignmentRow(assignment: begun.vm, epoch: 1, unfinished: begun, former: nil))
+        _ = try MemoryStore(disk: scene.rows).commit(batch)
+        #expect(scene.hypervisor.savedFolders.count == 3)
+        await scene.node.sweepForks(except: [forks[1]])
+        #expect(scene.hypervisor.savedFolders == forks[1...].map { "/simulated/forks/\($0)" })
+        await scene.node.sweepForks(except: [forks[1]])
+        #expect(scene.hypervisor.savedFolders.count == 2)
+        #expect(scene.hypervisor.machines.count == 1)
     }
 
     @Test("of what does not run is refused, and leaves nothing")

@@ -156,6 +156,11 @@ def refusals(place):
     place.ok("start", "box")
     before.goes_on(place, away)
     place.fails("suspend", "no-such-box", code=3)
+    # Whoever forces it gives up what was kept.
+    place.ok("suspend", "box")
+    place.ok("stop", "-f", "box")
+    claim(place.state_of("box") == "STOPPED" and not os.path.exists(folder_of(place)))
+    place.ok("rm", "-f", "--purge", "box")
 
 
 def paused(place):

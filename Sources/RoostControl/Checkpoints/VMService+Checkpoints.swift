@@ -5,7 +5,7 @@ package import RoostStore
 
 /// Kept moments of VMs: made, listed, gone back to, removed. README.md has the tree.
 extension VMService {
-    /// Keeps a VM as it is now: memory and disk of a RUNNING one, the disk of a STOPPED one.
+    /// Keeps a VM as it is now: memory and disk of a RUNNING or PAUSED one, the disk of a STOPPED one.
     ///
     /// - Returns: the checkpoint; when only accepted, or only checked, as it is going to be, with
     ///   nothing kept yet.
@@ -28,8 +28,9 @@ extension VMService {
                     .checkpoint(id),
                     message: message
                 ) { vm throws(Fault) in
-                    guard vm.status.state == .running || vm.status.state == .stopped else {
-                        throw self.wrongState("checkpoint", vm)
+                    switch vm.status.state {
+                    case .running, .paused, .stopped: break
+                    default: throw self.wrongState("checkpoint", vm)
                     }
                     guard !vm.spec.disposable else {
                         throw .invalid("id", "\(vm.name) goes when its command ends")
@@ -78,7 +79,7 @@ extension VMService {
             createdAt: now,
             spec: outcome.vm.spec,
             kept: KeptMoment(
-                hasMemory: outcome.vm.status.state == .running,
+                hasMemory: outcome.vm.status.state.hasProcess,
                 memory: ByteCount(bytes: 0),
                 disk: ByteCount(bytes: 0),
                 files: []
@@ -96,7 +97,8 @@ extension VMService {
         return (try await checkpointRows(of: vm.id).map(\.row), vm.checkpoint)
     }
 
-    /// Brings a VM back to one of its checkpoints, in place. It runs afterwards if it ran then.
+    /// Brings a VM back to one of its checkpoints, in place. It runs afterwards if it ran then, and has
+    /// the cores, memory and disk that it had then (``VMSpec/goneBack(to:)``).
     ///
     /// - Throws: ``Reason/checkpointNotFound``, ``Reason/ambiguousCheckpoint``,
     ///   ``Reason/checkpointDamaged``, ``Reason/shapeDiffers``, ``Reason/needsForce`` while somebody
@@ -118,7 +120,12 @@ extension VMService {
                     hasMemory: target.kept.hasMemory,
                     force: force
                 )
-                return try await self.acceptance(found, etag, .revert(order)) { vm throws(Fault) in
+                return try await self.acceptance(
+                    found,
+                    etag,
+                    .revert(order),
+                    spec: found.row.spec.goneBack(to: target.spec)
+                ) { vm throws(Fault) in
                     switch vm.status.state {
                     case .running, .paused, .stopped, .failed: break
                     default: throw self.wrongState("bring back", vm)
@@ -148,13 +155,15 @@ extension VMService {
         }
     }
 
-    /// What a request about a VM's checkpoints comes to. `aim` judges the state and says the desired
-    /// power afterwards; it is asked once no operation holds the VM.
+    /// What a request about a VM's checkpoints comes to. `spec` is what the VM is asked to be then, if it
+    /// changes. `aim` judges the state and says the desired power afterwards; it is asked once no
+    /// operation holds the VM.
     private func acceptance(
         _ found: Versioned<VM>,
         _ etag: Revision?,
         _ action: NodeAction,
         message: String? = nil,
+        spec: VMSpec? = nil,
         _ aim: (VM) async throws(Fault) -> DesiredPower
     ) async throws(Fault) -> Acceptance {
         var vm = found.row
@@ -169,12 +178,14 @@ extension VMService {
             action: action,
             formerDesired: vm.desired,
             failurePrefix: "Failed to \(words): ",
-            message: message
+            message: message,
+            formerSpec: spec == vm.spec ? nil : spec.map { _ in vm.spec }
         )
         // A state in passing is judged when the operation that passes it is over.
         if vm.runningOp == nil {
             vm.desired = try await aim(vm)
             vm.generation += 1
+            if let spec { vm.spec = spec }
             if action.kind == .revert, vm.desired == .running, !vm.status.state.hasProcess {
                 _ = vm.become(.starting, reason: "going back accepted", at: now)
             }

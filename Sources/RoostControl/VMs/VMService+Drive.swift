@@ -200,6 +200,8 @@ extension VMService {
         try await finish(operation, found, outcome, &batch)
         try await commit(batch)
         giveUpPlaces(batch)
+        // It may have gone back to being smaller or larger, or failed to.
+        if asked.intent.formerSpec != nil { await recount(asked.vm, withSpec: true) }
     }
 
     /// What has gone by `batch`, or to the trash, no longer counts for anybody's rules. Not before it
@@ -308,6 +310,7 @@ extension VMService {
         vm.runningOp = nil
         vm.updatedAt = now
         vm.desired = intent.formerDesired ?? .stopped
+        if let spec = intent.formerSpec { vm.spec = spec }
         let reason = intent.failurePrefix + fault.message
         if intent.isCreate {
             _ = vm.become(.failed, reason: reason, at: now)

@@ -82,7 +82,9 @@ extension VMService {
             acceptance.vm = vm
             return acceptance
         }
-        switch verb.verdict(in: vm.status.state) {
+        // Whoever forces a stop means what a kill does: of a suspended VM, kept memory is given up.
+        let judged = verb == .stop && options.force ? PowerVerb.kill : verb
+        switch judged.verdict(in: vm.status.state) {
         case .refused:
             throw Fault(
                 .wrongState,
@@ -184,7 +186,10 @@ extension VMService {
         over found: Versioned<VM>,
         _ row: OperationRow
     ) async throws(Fault) -> Bool {
-        let runs = vm.desired == .running && !found.row.status.state.hasProcess
+        // One that runs holds its room already, unless it is going to need another.
+        let runs =
+            vm.desired == .running
+            && (!found.row.status.state.hasProcess || !vm.spec.needsRoom(of: found.row.spec))
         if runs, let node = vm.status.node {
             try promise(vm, on: node)
         }
@@ -198,7 +203,7 @@ extension VMService {
             return true
         } catch {
             // Whoever was first may have been promised the same room.
-            if runs { await recount(vm.id) }
+            if runs { await recount(vm.id, withSpec: vm.spec != found.row.spec) }
             guard error.reason == .storeConflict else { throw error }
             parts.failpoints.mark(.overtaken)
             // The conflict is about the VM, or this id was accepted by an earlier process.
@@ -254,6 +259,13 @@ extension VMService {
 
     func stale(_ vm: VM) -> Fault {
         Fault(.staleEtag, "\(vm.name) has changed since it was read", metadata: ["vm": vm.name])
+    }
+}
+
+extension VMSpec {
+    /// Whether it takes as much of its node as `other`.
+    fileprivate func needsRoom(of other: VMSpec) -> Bool {
+        cores == other.cores && memoryMiB == other.memoryMiB
     }
 }
 

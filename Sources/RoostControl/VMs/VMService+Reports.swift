@@ -39,6 +39,11 @@ extension VMService {
         }
     }
 
+    /// The operations that have not ended: what they need on nodes is needed yet.
+    package func unfinishedOperations() async throws(Fault) -> Set<OperationID> {
+        Set(try await ledger.unfinished().map(\.row.id))
+    }
+
     /// Takes in what the node behind `link` sees, from now on and until it leaves the directory.
     package func follow(_ link: any NodeLink) {
         parts.spawner.spawn { await self.listen(to: link, from: nil) }
@@ -70,12 +75,12 @@ extension VMService {
     }
 
     /// The same for the row as it is now. An accept that is under way counts again once it is
-    /// durable.
-    func recount(_ id: VMID) async {
+    /// durable. `withSpec`: what it needs may have changed too.
+    func recount(_ id: VMID, withSpec: Bool = false) async {
         while !Task.isCancelled {
             do throws(Fault) {
                 if let vm = try await parts.store.get(VM.self, id.description)?.row {
-                    keepPromise(vm)
+                    if withSpec { parts.nodes.count(vm) } else { keepPromise(vm) }
                     let isInTrash = vm.deletedAt != nil && vm.runningOp == nil
                     if isInTrash { parts.nodes.forget(id) }
                 } else {

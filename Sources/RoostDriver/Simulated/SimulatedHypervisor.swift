@@ -10,7 +10,7 @@ package final class SimulatedHypervisor: Sendable {
     /// One simulated VMM.
     package struct Machine: Sendable, Hashable {
         package internal(set) var pid: Int32
-        package let launch: VMLaunch
+        package var launch: VMLaunch
         package internal(set) var isPaused: Bool
         /// Whether its CPUs ever ran. One that was loaded from a saved machine and did not is half
         /// of a start, which the next driver ends.
@@ -166,7 +166,14 @@ package final class SimulatedHypervisor: Sendable {
 
     /// Lets another process go on for the machine `pid`, in one step; whoever waits for that waits for
     /// the new one. Returns whether there was such a machine.
-    func succeed(_ pid: Int32, by driver: Int, isPaused: Bool) -> Bool {
+    ///
+    /// It is a machine of another launch then, where there is one.
+    func succeed(
+        _ pid: Int32,
+        by driver: Int,
+        isPaused: Bool,
+        as launch: VMLaunch? = nil
+    ) -> Bool {
         let next = state.withLock { state -> Int32? in
             guard let index = state.machines.firstIndex(where: { $0.pid == pid }) else {
                 return nil
@@ -177,6 +184,7 @@ package final class SimulatedHypervisor: Sendable {
             machine.pid = next
             machine.parent = driver
             machine.isPaused = isPaused
+            if let launch { machine.launch = launch }
             state.machines.append(machine)
             state.behaviours[next] = state.behaviours.removeValue(forKey: pid)
             state.successors[pid] = next

@@ -160,7 +160,7 @@ extension SimulatedHypervisor {
             }
             return
         }
-        if let old, succeed(old.pid, by: driver, isPaused: false) {
+        if let old, succeed(old.pid, by: driver, isPaused: false, as: launch) {
             if let next = machine(of: launch.id) { remember(next, from: memory.path) }
             // Also one that had gone on in place has another disk now.
             saves.withLock { $0.counts[launch.id] = $0.files[memory.path]?.content }

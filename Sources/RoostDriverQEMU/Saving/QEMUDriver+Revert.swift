@@ -55,6 +55,7 @@ extension QEMUDriver {
     ) async throws(Fault) {
         await clearHandOver(folder)
         let (base, size) = try await onItsOwnThread { () throws(Fault) in
+            try SpaceNeeded.admit(in: folder.path, for: "going back")
             let from = saved.order.folder
             let layers = names(in: from).filter(isLayer)
             let top = layers.first { isSameFile("\(from)/\($0)", saved.rootDiskPath) }

@@ -29,7 +29,7 @@ extension QEMUDriver: Forking {
         let folder = SavedFolder(path: order.folder)
         let memoryDirectory = settings.memoryDirectory
         try await onItsOwnThread { () throws(Fault) in
-            try admit(machine.folder, order)
+            try SpaceNeeded.admit(machine, order)
             try folder.remove(memoryDirectory: memoryDirectory)
             try makeDirectory(order.folder)
         }
@@ -95,6 +95,7 @@ extension QEMUDriver: Forking {
         let memoryDirectory = settings.memoryDirectory
         do throws(Fault) {
             try await onItsOwnThread { () throws(Fault) in
+                try SpaceNeeded.admit(in: folder.path, for: "keeping the disk")
                 try SavedFolder(path: order.folder).remove(memoryDirectory: memoryDirectory)
                 try makeDirectory(order.folder)
             }
@@ -262,22 +263,4 @@ func readShape(
         kernel: try seals.digest(value(of: "-kernel", in: arguments) ?? ""),
         initramfs: try seals.digest(value(of: "-initrd", in: arguments) ?? "")
     )
-}
-
-/// Throws ``Reason/diskFull`` when memory on disk would not fit. Blocks.
-private func admit(_ folder: MachineFolder, _ order: SaveOrder) throws(Fault) {
-    guard order.memory == .onDisk else { return }
-    var needed: UInt64 = 64 << 20
-    for path in [folder.memoryPath, folder.basePath, folder.diskBasePath]
-    where access(path, F_OK) == 0 {
-        needed += try PageFile.allocated(path)
-    }
-    let free = try HostFacts.free(folder.path).bytes
-    guard free >= needed else {
-        throw Fault(
-            .diskFull,
-            "saving takes up to \(needed >> 20) MiB, '\(folder.path)' has \(free >> 20) MiB left",
-            metadata: ["path": folder.path]
-        )
-    }
 }

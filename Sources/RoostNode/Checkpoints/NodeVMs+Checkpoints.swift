@@ -8,7 +8,8 @@ import Synchronization
 
 /// The steps that keep a moment of a VM, or bring one back; README.md has the picture.
 extension NodeVMs {
-    /// Keeps the VM as the checkpoint `id`: memory and disk of one that runs, else the disk alone.
+    /// Keeps the VM as the checkpoint `id`: memory and disk of one that runs or is paused, else the disk
+    /// alone.
     ///
     /// The guest is frozen around it, so that whatever begins from it begins frozen. After a throw the
     /// VM goes on as before.
@@ -16,15 +17,34 @@ extension NodeVMs {
         let driver = try forking()
         let folder = checkpointFolder(id, of: vm.id, .live)
         if try await driver.inspect(vm.id) != nil {
-            return try await saveGoingOn(
-                vm,
-                SaveOrder(folder: folder, memory: .onDisk, afterwards: .goesOn)
-            )
+            let order = SaveOrder(folder: folder, memory: .onDisk, afterwards: .goesOn)
+            return vm.desired == .paused
+                ? try await saveStanding(vm, order) : try await saveGoingOn(vm, order)
         }
         // One that ran may have died after it was kept.
         if try await driver.savedMachine(in: folder) != nil { return }
         let order = SaveOrder(folder: folder, memory: .absent, afterwards: .goesOn)
         _ = try await driver.save(try await launch(vm), order)
+    }
+
+    /// Saves a VM that stands still, and does so afterwards.
+    ///
+    /// Nobody in it can be made to stand still by a guest that does: its processors go on for as long
+    /// as its agent takes to freeze its programs and, once it is saved, to thaw them. Programs get some
+    /// milliseconds further.
+    private func saveStanding(_ vm: VMAssignment, _ order: SaveOrder) async throws(Fault) {
+        guard parts.driver.capabilities.contains(.guestAgent) else {
+            return try await saveGoingOn(vm, order)
+        }
+        try await parts.driver.resume(vm.id)
+        do throws(Fault) {
+            try await saveGoingOn(vm, order)
+        } catch {
+            // The fault matters more; whoever backs out sees that it runs, and pauses it again.
+            try? await parts.driver.pause(vm.id)
+            throw error
+        }
+        try await parts.driver.pause(vm.id)
     }
 
     /// Removes a checkpoint. Others, and the VM, have links of their own to all that they need.

@@ -2,8 +2,9 @@ import Logging
 import RoostDriver
 import RoostHost
 import RoostLink
-import RoostModel
+package import RoostModel
 import RoostOperations
+import RoostStore
 import Synchronization
 
 /// The steps of a live fork; README.md has the picture.
@@ -70,6 +71,25 @@ extension NodeVMs {
     func dropFork(_ name: OperationID) async throws(Fault) {
         guard let driver = parts.driver as? any Forking else { return }
         try await driver.discard(savedIn: parts.files.forkFolder(name))
+    }
+
+    /// Removes the folders of forks that nobody asks for any more: copies that began have links of their
+    /// own, and those of a fork that is not in `known` never will. Call once, when what was unfinished
+    /// goes on and nothing new is asked for yet; work of this node's own is spared whoever knows of it.
+    ///
+    /// What cannot be removed is logged; the next daemon tries again.
+    package func sweepForks(except known: Set<OperationID>) async {
+        do throws(Fault) {
+            let rows = try await parts.store.list(AssignmentRow.self, Query()).rows
+            let begun = rows.compactMap { $0.row.unfinished?.action.forkName }
+            let needed = known.union(begun)
+            for name in try await parts.files.forks() where !needed.contains(name) {
+                parts.log.notice("removing what a fork left", metadata: ["op_id": "\(name)"])
+                try await dropFork(name)
+            }
+        } catch {
+            parts.log.error("cannot remove what forks left", metadata: ["fault": "\(error)"])
+        }
     }
 
     /// Lets a guest go on that could not be saved or brought back. What is wrong with that matters
