@@ -36,15 +36,20 @@ extension NodeVMs {
         guard parts.driver.capabilities.contains(.guestAgent) else {
             return try await saveGoingOn(vm, order)
         }
-        try await parts.driver.resume(vm.id)
+        let driver = try forking()
+        try await driver.resume(vm.id)
         do throws(Fault) {
-            try await saveGoingOn(vm, order)
+            // Held at once, not when the successor is ready: every moment is one that it should not have.
+            try await parts.guests.hold(vm.id)
+            _ = try await driver.save(try await launch(vm), order)
+            try await parts.guests.letGo(vm.id)
         } catch {
+            await letGo(vm)
             // The fault matters more; whoever backs out sees that it runs, and pauses it again.
-            try? await parts.driver.pause(vm.id)
+            try? await driver.pause(vm.id)
             throw error
         }
-        try await parts.driver.pause(vm.id)
+        try await driver.pause(vm.id)
     }
 
     /// Removes a checkpoint. Others, and the VM, have links of their own to all that they need.
