@@ -125,7 +125,12 @@ extension World {
         let files = SimulatedFiles(
             disk: node.disk,
             clock: clock,
-            latency: { _ in self.latency(upTo: .milliseconds(2)) },
+            latency: { call in
+                // Laying a disk over a template may wait for the host's disk. What was laid is seen at
+                // once: not for long, if the template is gone.
+                if call == .prepare { self.invariants.look() }
+                return self.latency(upTo: call == .lay ? .seconds(3) : .milliseconds(2))
+            },
             failing: { self.drawFileFault($0) }
         )
         let driver = SimulatedDriver(
