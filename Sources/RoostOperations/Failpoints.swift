@@ -150,7 +150,13 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         noted, owner, powerOff, restartBound, lasting, dropKept, moment, goOnBack, purgedRows,
         grandparent, purgedCopies, releasedFork, clearedUp, bootAnyway, templateInUse,
         lending, builder, renewal, watchBell, preemptAgain, olderMemory, halfTemplate,
+        oneAtATime, olderState,
     ]
+
+    /// A fleet's keeper takes down any number of a group at once.
+    package static let oneAtATime = Failpoint("skip.one-at-a-time")
+    /// A fleet takes a state whose number is older than its own.
+    package static let olderState = Failpoint("skip.older-state")
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

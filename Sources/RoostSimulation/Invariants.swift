@@ -33,6 +33,14 @@ final class Invariants: @unchecked Sendable {
     var moments: [OperationID: Moment] = [:]
     /// What operators say of each node.
     var nodeRows: [NodeID: NodeRow] = [:]
+    /// Fleets as they were published last, by key.
+    var fleets: [String: FleetStateRow] = [:]
+    /// Every state of a fleet that was ever published, by its hash.
+    var publications: [String: FleetState] = [:]
+    /// By fleet: the hash of each generation.
+    var generations: [String: [Int64: String]] = [:]
+    /// By fleet: names of VMs that its keeper took down for a change, and that have not run since.
+    var takenDown: [String: Set<String>] = [:]
     /// VMs that are gone for good.
     private var purged: Set<VMID> = []
     private var answers: [OperationID: Answer] = [:]
@@ -62,6 +70,7 @@ final class Invariants: @unchecked Sendable {
     // MARK: After each commit of the control side
 
     func committed(_ batch: Batch, _ revision: Revision) {
+        let orders = keepersOrders(in: batch)
         for write in batch.writes {
             switch write {
             case .put(let row):
@@ -72,6 +81,7 @@ final class Invariants: @unchecked Sendable {
                 if table == VM.table { changed(key, revision, isDeletion: true) }
             }
         }
+        for order in orders { ordered(order.row, over: order.vm) }
         checkRows()
         look()
     }
@@ -88,6 +98,8 @@ final class Invariants: @unchecked Sendable {
             let old = vms.updateValue(vm, forKey: vm.id)
             moved(old, vm)
             placed(old, vm)
+            cameUp(vm)
+        case let fleet as FleetStateRow: published(fleet)
         case let node as NodeRow: nodeRows[node.node] = node
         case let operation as OperationRow:
             let old = operations.updateValue(operation, forKey: operation.id)

@@ -134,6 +134,8 @@ package enum SimulatorCommand {
         let wanted =
             Marker.allCases.map(\.rawValue)
             + Disaster.allCases.map { "world.disaster-\($0.rawValue)" }
+            + ["create", "update", "restart", "replace", "start", "stop", "remove"]
+            .map { "fleet.\($0)" }
         for name in Set(wanted).union(marks.keys).sorted() {
             print("\(marks[name] ?? 0) \(name)")
         }

@@ -12,6 +12,7 @@ struct Controller: Sendable {
     let vms: VMService
     let nodes: NodeDirectory
     let fleet: FleetService
+    let desired: DesiredStateService
 }
 
 /// Coming up, in the order of the composition root, and coming up again after a crash.
@@ -204,7 +205,10 @@ extension World {
             )
         )
         try await vms.recover()
-        return Controller(vms: vms, nodes: nodes, fleet: FleetService(vms))
+        let fleet = FleetService(vms)
+        let desired = DesiredStateService(fleet)
+        if keepsFleets { spawner.spawn { await desired.run() } }
+        return Controller(vms: vms, nodes: nodes, fleet: fleet, desired: desired)
     }
 
     private func drawFileFault(_ call: SimulatedFiles.Call) -> Fault? {
