@@ -75,10 +75,14 @@ final class Invariants: @unchecked Sendable {
             switch write {
             case .put(let row):
                 put(row, batch)
-                if row is VM { changed(row.key, revision, isDeletion: false) }
+                // Watches leave out templates.
+                if let vm = row as? VM, vm.seal == nil {
+                    changed(row.key, revision, isDeletion: false)
+                }
             case .delete(let table, let key):
+                let isTemplate = VMID(key).flatMap { vms[$0] }?.seal != nil
                 deleted(table, key, batch)
-                if table == VM.table { changed(key, revision, isDeletion: true) }
+                if table == VM.table, !isTemplate { changed(key, revision, isDeletion: true) }
             }
         }
         for order in orders { ordered(order.row, over: order.vm) }
@@ -188,8 +192,14 @@ final class Invariants: @unchecked Sendable {
     private func checkRows() {
         for vm in vms.values.sorted(by: { $0.id < $1.id }) {
             if vm.deletedAt == nil {
-                let holder = names[NameRow.key(vm.project, vm.name)]
+                let holder = names[vm.nameRow.key]
                 require(holder == vm.id, "\(vm.name) \(vm.id.short) does not hold its name")
+            }
+            if let origin = vm.spec.template {
+                require(
+                    vms[origin.template]?.seal?.checkpoint == origin.checkpoint,
+                    "\(vm.name) \(vm.id.short) was made from a template that is gone"
+                )
             }
             guard let running = vm.runningOp else { continue }
             let row = operations[running]
@@ -318,7 +328,7 @@ final class Invariants: @unchecked Sendable {
                 "\(wish.line) was done, and answered with \(fault)"
             )
             require(fault.reason != .bug, "\(wish.line) met a bug: \(fault)")
-            if case .create = wish {
+            if case .create(let draft) = wish, draft.template.isEmpty {
                 let isTemplates = [.savedStateDamaged, .shapeDiffers].contains(fault.reason)
                 require(!isTemplates, "\(wish.line) failed for its template: \(fault)")
             }

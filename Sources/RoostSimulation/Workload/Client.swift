@@ -208,6 +208,10 @@ struct Client: Sendable {
                     request
                 )
             )
+        case .dropTemplate(let name):
+            return .vm(
+                try await vms.deleteTemplate(name, project: project, etag: nil, request)
+            )
         case .forget(let name, let checkpoint):
             return .vm(
                 try await vms.deleteCheckpoint(
@@ -320,6 +324,9 @@ struct Client: Sendable {
         }
         draft.restart = newPolicy()
         addTastes(to: &draft)
+        if tastes.chance.hits(700) {
+            makeFromTemplate(&draft)
+        }
         if chance.chance.hits(2_500) {
             draft.ports = [PublishedPort(hostPort: 8_080 + chance.chance.below(2), guestPort: 80)]
         }
