@@ -124,8 +124,6 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let grandparent = Failpoint("skip.grandparent")
     /// A fork fails, and the copies that were begun stay.
     package static let purgedCopies = Failpoint("skip.purged-copies")
-    /// The order to purge a copy is of the same generation as the one to become it.
-    package static let laterPurge = Failpoint("skip.later-purge")
     /// A fork is over, and its node keeps it.
     package static let releasedFork = Failpoint("skip.released-fork")
     /// A fork whose node refuses to clear up after it is left.
@@ -151,11 +149,14 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         capacity, rules, nodeRow, recount, orphan, former, watchCursor,
         noted, owner, powerOff, restartBound, lasting, dropKept, moment, goOnBack, purgedRows,
         grandparent, purgedCopies, releasedFork, clearedUp, bootAnyway, templateInUse,
-        builder,
-        renewal, watchBell, preemptAgain, olderMemory, halfTemplate,
+        lending, builder, renewal, watchBell, preemptAgain, olderMemory, halfTemplate,
+        oneAtATime, olderState,
     ]
-    /// Protections that no seed of those tried has missed.
-    package static let unmissed = [lending, laterPurge]
+
+    /// A fleet's keeper takes down any number of a group at once.
+    package static let oneAtATime = Failpoint("skip.one-at-a-time")
+    /// A fleet takes a state whose number is older than its own.
+    package static let olderState = Failpoint("skip.older-state")
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

@@ -63,7 +63,11 @@ extension Invariants {
             return require(old == new, "checkpoint \(new.id.short) changed")
         }
         require(
-            ends(batch) { $0.state == .done && $0.intent.action == .checkpoint(new.id) },
+            ends(batch) { row in
+                guard row.state == .done else { return false }
+                if case .derive(let order) = row.intent.action { return order.seal == new.id }
+                return row.intent.action == .checkpoint(new.id)
+            },
             "checkpoint \(new.id.short) came, and nobody made it"
         )
     }
@@ -158,7 +162,8 @@ extension Invariants {
             }
         case .fork, .branch:
             guard row.state == .done else { return }
-            world?.mark("vm.forked")
+            let isTemplate = row.intent.copies?.contains { vms[$0]?.seal != nil } == true
+            world?.mark(isTemplate ? "vm.template-made" : "vm.forked")
             checkCopies(row, moment, node)
         case .checkpoint(let id):
             let folder = Self.folder(id, of: row.vm)
@@ -254,13 +259,28 @@ extension Invariants {
         for checkpoint in checkpoints.values.sorted(by: { $0.id < $1.id }) {
             let folder = Self.folder(checkpoint.id, of: checkpoint.vm)
             guard vms[checkpoint.vm]?.status.node == node.id,
-                world?.damagedSaves.contains(folder) == false
+                world?.damagedSaves.isDisjoint(with: origins(of: checkpoint)) == true
             else { continue }
             if !node.hypervisor.isIntact(folder) {
                 found.append("the checkpoint \(checkpoint.id.short) is not what it was")
             }
         }
         return found
+    }
+
+    /// Where what is kept as a checkpoint has been. A template's was a fork before, and perhaps
+    /// another VM's checkpoint: damaged there, it is damaged in the template.
+    private func origins(of checkpoint: Checkpoint) -> [String] {
+        let folder = Self.folder(checkpoint.id, of: checkpoint.vm)
+        guard case .derive(let order)? = operations[checkpoint.operation]?.intent.action else {
+            return [folder]
+        }
+        let fork = operations[order.fork]
+        guard let fork, case .branch(_, let source) = fork.intent.action else {
+            return [folder, "/simulated/forks/\(order.fork)"]
+        }
+        let origin = Self.folder(source, of: fork.vm)
+        return [folder, "/simulated/forks/\(order.fork)", origin]
     }
 
     private static func folder(of path: String) -> String {

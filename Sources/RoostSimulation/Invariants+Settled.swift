@@ -23,6 +23,7 @@ extension Invariants {
         }
         for node in world.nodes { found += strays(on: node) }
         found += promises(world)
+        found += fleetProblems(world)
         return found
     }
 

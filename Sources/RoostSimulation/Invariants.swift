@@ -33,6 +33,14 @@ final class Invariants: @unchecked Sendable {
     var moments: [OperationID: Moment] = [:]
     /// What operators say of each node.
     var nodeRows: [NodeID: NodeRow] = [:]
+    /// Fleets as they were published last, by key.
+    var fleets: [String: FleetStateRow] = [:]
+    /// Every state of a fleet that was ever published, by its hash.
+    var publications: [String: FleetState] = [:]
+    /// By fleet: the hash of each generation.
+    var generations: [String: [Int64: String]] = [:]
+    /// By fleet: names of VMs that its keeper took down for a change, and that have not run since.
+    var takenDown: [String: Set<String>] = [:]
     /// VMs that are gone for good.
     private var purged: Set<VMID> = []
     private var answers: [OperationID: Answer] = [:]
@@ -62,16 +70,22 @@ final class Invariants: @unchecked Sendable {
     // MARK: After each commit of the control side
 
     func committed(_ batch: Batch, _ revision: Revision) {
+        let orders = keepersOrders(in: batch)
         for write in batch.writes {
             switch write {
             case .put(let row):
                 put(row, batch)
-                if row is VM { changed(row.key, revision, isDeletion: false) }
+                // Watches leave out templates.
+                if let vm = row as? VM, vm.seal == nil {
+                    changed(row.key, revision, isDeletion: false)
+                }
             case .delete(let table, let key):
+                let isTemplate = VMID(key).flatMap { vms[$0] }?.seal != nil
                 deleted(table, key, batch)
-                if table == VM.table { changed(key, revision, isDeletion: true) }
+                if table == VM.table, !isTemplate { changed(key, revision, isDeletion: true) }
             }
         }
+        for order in orders { ordered(order.row, over: order.vm) }
         checkRows()
         look()
     }
@@ -88,6 +102,8 @@ final class Invariants: @unchecked Sendable {
             let old = vms.updateValue(vm, forKey: vm.id)
             moved(old, vm)
             placed(old, vm)
+            cameUp(vm)
+        case let fleet as FleetStateRow: published(fleet)
         case let node as NodeRow: nodeRows[node.node] = node
         case let operation as OperationRow:
             let old = operations.updateValue(operation, forKey: operation.id)
@@ -176,8 +192,14 @@ final class Invariants: @unchecked Sendable {
     private func checkRows() {
         for vm in vms.values.sorted(by: { $0.id < $1.id }) {
             if vm.deletedAt == nil {
-                let holder = names[NameRow.key(vm.project, vm.name)]
+                let holder = names[vm.nameRow.key]
                 require(holder == vm.id, "\(vm.name) \(vm.id.short) does not hold its name")
+            }
+            if let origin = vm.spec.template {
+                require(
+                    vms[origin.template]?.seal?.checkpoint == origin.checkpoint,
+                    "\(vm.name) \(vm.id.short) was made from a template that is gone"
+                )
             }
             guard let running = vm.runningOp else { continue }
             let row = operations[running]
@@ -306,7 +328,7 @@ final class Invariants: @unchecked Sendable {
                 "\(wish.line) was done, and answered with \(fault)"
             )
             require(fault.reason != .bug, "\(wish.line) met a bug: \(fault)")
-            if case .create = wish {
+            if case .create(let draft) = wish, draft.template.isEmpty {
                 let isTemplates = [.savedStateDamaged, .shapeDiffers].contains(fault.reason)
                 require(!isTemplates, "\(wish.line) failed for its template: \(fault)")
             }

@@ -63,8 +63,8 @@ package struct Simulation: Sendable {
         world.endFaults()
         var limit = world.scheduler.now
         var problems = ["never looked"]
-        // A restart policy waits for up to a minute.
-        for _ in 0..<150 where !invariants.hasFailed && !problems.isEmpty {
+        // A restart policy waits for up to a minute, a fleet for one guest after the other to stop.
+        for _ in 0..<300 where !invariants.hasFailed && !problems.isEmpty {
             limit += second
             world.scheduler.run(until: limit)
             for problem in crowd.lagging { invariants.violated(problem) }

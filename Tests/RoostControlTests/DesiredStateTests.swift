@@ -146,6 +146,78 @@ struct DesiredStateTests {
         }
     }
 
+    @Test("take down the next of a group only when the one before runs again")
+    func oneAtATime() async throws {
+        try await withDesk { desk in
+            let keeping = Keeping(desk)
+            // Guests that do not power off: each stop lasts as long as its grace.
+            try await keeping.publish(shop("deaf"), hash: "a")
+            #expect(try await keeping.settles())
+            try await keeping.publish(shop("deaf") { $0.draft.memoryMiB = 1024 }, hash: "b")
+            for _ in 0..<3 {
+                _ = await keeping.service.pass()
+                #expect(try await keeping.all().count { $0.desired == .stopped } == 1)
+                desk.wall.pass(days: 1)
+            }
+        }
+    }
+
+    @Test("miss one whose labels are still to be changed before it starts again")
+    func missed() async throws {
+        try await withDesk { desk in
+            let keeping = Keeping(desk)
+            try await keeping.publish(shop(), hash: "a")
+            #expect(try await keeping.settles())
+            let both = shop {
+                $0.draft.memoryMiB = 1024
+                $0.draft.labels["tier"] = "front"
+            }
+            try await keeping.publish(both, hash: "b")
+            var isSettled = false
+            for _ in 0..<60 where !isSettled {
+                let bell = desk.vms.nextCommit
+                isSettled = await keeping.service.pass()
+                #expect(try await keeping.all().count { $0.desired == .stopped } <= 1)
+                if try await keeping.isBusy() { await bell.wait() }
+                desk.wall.pass(days: 1)
+            }
+            #expect(isSettled)
+            let after = try await keeping.all()
+            #expect(after.allSatisfy { $0.spec.memoryMiB == 1024 && $0.labels["tier"] == "front" })
+        }
+    }
+
+    @Test("change nothing that was taken from them after they looked")
+    func taken() async throws {
+        try await withDesk { desk in
+            let keeping = Keeping(desk)
+            try await keeping.publish(shop("web", 1), hash: "a")
+            #expect(try await keeping.settles())
+            try await desk.power(.stop, "web-1")
+            desk.meanwhile.happens {
+                try await desk.power(.delete, "web-1")
+                try await desk.undelete("web-1", as: "mine")
+            }
+            _ = await keeping.service.pass()
+            #expect(try await keeping.settles())
+            #expect(try await keeping.states() == ["mine STOPPED", "web-1 RUNNING"])
+        }
+    }
+
+    @Test("do not wait for a clock that was set back")
+    func setBack() async throws {
+        try await withDesk { desk in
+            let keeping = Keeping(desk)
+            try await desk.place("filler") { $0.memoryMiB = 9_000 }
+            try await keeping.publish(shop("big", 1) { $0.draft.memoryMiB = 4_096 }, hash: "a")
+            _ = await keeping.service.pass()
+            try await desk.power(.delete, "filler", force: true)
+            desk.wall.pass(days: -1)
+            #expect(await !keeping.service.pass())
+            #expect(try await keeping.all().map(\.name) == ["big-1"])
+        }
+    }
+
     @Test("leave alone what is not theirs, and what was brought back from the trash")
     func others() async throws {
         try await withDesk { desk in

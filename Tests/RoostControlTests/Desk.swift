@@ -22,8 +22,11 @@ final class Desk: Sendable {
     /// Noon of the first day of 1970, until time passes.
     let wall = Wall()
     let journal = MemoryDisk()
+    /// What comes between a decision of the control plane and its commit.
+    let meanwhile = Meanwhile()
     let machines: NodeVMs
-    /// A VM whose name begins with `broken` does not start.
+    /// A VM whose name begins with `broken` does not start, the guest of one that begins with `deaf`
+    /// does not power off.
     let hypervisor = SimulatedHypervisor { launch in
         var behaviour = MachineBehaviour()
         if launch.name.hasPrefix("broken") {
@@ -33,6 +36,7 @@ final class Desk: Sendable {
                 metadata: ["vm": launch.name]
             )
         }
+        if launch.name.hasPrefix("deaf") { behaviour.powersOffWithin = nil }
         return behaviour
     }
     fileprivate let spawner = Spawner()
@@ -81,7 +85,7 @@ final class Desk: Sendable {
             store: MemoryStore(disk: MemoryDisk()),
             nodes: nodes,
             surroundings: surroundings,
-            failpoints: NoFailpoints(),
+            failpoints: meanwhile,
             spawner: spawner,
             log: log
         )
@@ -295,6 +299,28 @@ private struct ClosedGuests: GuestLinks, GuestAccess {
 
 private struct NoFailpoints: Failpoints {
     func pass(_ point: Failpoint) async throws(Fault) {}
+    func skips(_ point: Failpoint) -> Bool { false }
+    func mark(_ marker: Marker) {}
+}
+
+/// Lets something happen between a decision of the control plane and its commit.
+final class Meanwhile: Failpoints {
+    private let next = Mutex<(@Sendable () async throws -> Void)?>(nil)
+
+    /// At the next commit of an operation, `work` comes first.
+    func happens(_ work: @escaping @Sendable () async throws -> Void) {
+        next.withLock { $0 = work }
+    }
+
+    func pass(_ point: Failpoint) async throws(Fault) {
+        guard point == .beforeAccept else { return }
+        let work = next.withLock { next in
+            defer { next = nil }
+            return next
+        }
+        do { try await work?() } catch { throw Fault(.bug, "what came between failed: \(error)") }
+    }
+
     func skips(_ point: Failpoint) -> Bool { false }
     func mark(_ marker: Marker) {}
 }

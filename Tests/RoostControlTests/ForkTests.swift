@@ -1,6 +1,8 @@
 import RoostControl
 import RoostDriver
+import RoostLink
 import RoostModel
+import RoostNode
 import RoostOperations
 import RoostStore
 import Testing
@@ -60,6 +62,23 @@ struct ForkTests {
             #expect(desk.hypervisor.machines.count == 1 && desk.hypervisor.savedFolders.isEmpty)
             let names = order.names.filter { $0 != "broken" }
             #expect(try await desk.fork("box", ForkOrder(names: names)).count == 5)
+        }
+    }
+
+    @Test("is gone before its copies are purged, so that a late order to become one is in vain")
+    func order() async throws {
+        try await withDesk { desk in
+            try await desk.create("box", running: true)
+            let failure = await fault { () async throws(Fault) in
+                try await desk.fork("box", ForkOrder(names: ["a", "broken"]), operation: 500)
+            }
+            #expect(failure?.reason == .vmmFailed)
+            let results = try MemoryStore(disk: desk.journal).list(ResultRow.self, Query()).rows
+            let fork = OperationID(bits: 500)
+            let release = results.first { $0.row.operation == fork.child("release") }
+            let released = try #require(release?.version)
+            let purges = results.filter { $0.row.report?.state == .deleted }
+            #expect(purges.count == 2 && purges.allSatisfy { $0.version > released })
         }
     }
 

@@ -58,31 +58,40 @@ extension DesiredStateService {
     }
 
     private func keep(_ row: FleetStateRow) async throws(Fault) -> Bool {
-        let plan = try await compare(row.state)
+        let present = try await present(row.state)
+        let plan = FleetPlan(row.state, present: present.map(\.row))
+        let versions = Dictionary(present.map { ($0.row.id, $0.version) }) { first, _ in first }
         forget(row.state, allBut: plan)
         let groups = Dictionary(row.state.groups.map { ($0.name, $0) }) { first, _ in first }
         // One of a group at a time is taken down; those that are down already count.
         var down = Set(plan.steps.filter { $0.isMissed }.map(\.group))
         var running = plan.steps.count { $0.runningOp != nil }
         for step in plan.steps where step.runningOp == nil && running < Self.atOnce {
-            if step.isUp, step.takesDown {
+            if step.serves, step.takesDown, !vms.parts.failpoints.skips(.oneAtATime) {
                 guard down.insert(step.group).inserted else { continue }
             }
             guard begin(step, row) else { continue }
             running += 1
-            await order(step, groups[step.group], row)
+            await order(step, groups[step.group], row, as: step.vm.flatMap { versions[$0] })
         }
         return plan.isSettled
     }
 
     // MARK: One step
 
-    private func order(_ step: FleetPlan.Step, _ group: FleetGroup?, _ row: FleetStateRow) async {
+    /// Orders what `step` says, if its VM is still as it was compared, at `version`.
+    private func order(
+        _ step: FleetPlan.Step,
+        _ group: FleetGroup?,
+        _ row: FleetStateRow,
+        as version: Revision?
+    ) async {
         do throws(Fault) {
-            try await carryOut(step, group, row)
+            try await carryOut(step, group, row, version)
         } catch {
-            // Somebody else is at it: what they leave behind is looked at then.
-            if error.reason == .opInProgress { return }
+            // Somebody else is at it, and may have taken it from the fleet: what they leave behind
+            // is looked at then.
+            if [.opInProgress, .staleEtag].contains(error.reason) { return }
             note(error, key(step, row))
             vms.parts.log.notice(
                 "a fleet's VM could not be seen to",
@@ -94,12 +103,13 @@ extension DesiredStateService {
     private func carryOut(
         _ step: FleetPlan.Step,
         _ group: FleetGroup?,
-        _ row: FleetStateRow
+        _ row: FleetStateRow,
+        _ etag: Revision?
     ) async throws(Fault) {
         let (project, context) = (row.state.project, context(step, row))
         let reference = step.vm?.description ?? step.name
         func power(_ verb: PowerVerb) async throws(Fault) {
-            let options = PowerOptions()
+            let options = PowerOptions(etag: etag)
             _ = try await vms.power(verb, reference, project: project, options: options, context)
         }
         switch step.change {
@@ -107,14 +117,14 @@ extension DesiredStateService {
             guard let group else { return }
             _ = try await vms.create(group.member(step.name, of: row.state), context)
         case .update(let fields):
-            try await update(reference, fields, group, row, context)
+            try await update(reference, fields, group, row, etag, context)
         case .restart(let fields):
             if step.isUp {
                 try await power(.stop)
             } else if step.state == .suspended {
                 try await power(.kill)
             } else {
-                try await update(reference, fields, group, row, context)
+                try await update(reference, fields, group, row, etag, context)
             }
         case .replace, .remove: try await power(step.isUp ? .stop : .delete)
         case .start: try await power(.start)
@@ -128,13 +138,14 @@ extension DesiredStateService {
         _ fields: [String],
         _ group: FleetGroup?,
         _ row: FleetStateRow,
+        _ etag: Revision?,
         _ context: RequestContext
     ) async throws(Fault) {
         guard let group else { return }
         let update = VMUpdate(
             fields: Set(fields.compactMap(VMField.init(rawValue:))),
             draft: group.draft,
-            etag: nil
+            etag: etag
         )
         _ = try await vms.update(reference, project: row.state.project, update, context)
     }
@@ -166,8 +177,8 @@ extension DesiredStateService {
         if case .blocked = step.change { return false }
         let (key, now) = (key(step, row), vms.now)
         return attempts.withLock { attempts in
-            var attempt = attempts[key] ?? FleetAttempt(notBefore: now)
-            guard attempt.notBefore <= now else { return false }
+            var attempt = attempts[key] ?? FleetAttempt()
+            guard attempt.isDue(at: now) else { return false }
             attempt.begin(at: now)
             attempts[key] = attempt
             return true
@@ -191,7 +202,10 @@ extension DesiredStateService {
     /// Why what `plan` wants was refused the last time, by VM.
     func troubles(of state: FleetState, _ plan: FleetPlan) -> [String: Fault] {
         let open = Set(plan.steps.map(\.name))
-        let attempts = attempts.withLock { $0 }
+        // The latest of several, whatever the order of the table.
+        let attempts = attempts.withLock { $0 }.sorted {
+            ($0.value.begunAt, $0.key.verb) < ($1.value.begunAt, $1.key.verb)
+        }
         var troubles: [String: Fault] = [:]
         for (key, attempt) in attempts where open.contains(key.name) {
             guard key.project == state.project, key.fleet == state.name else { continue }
@@ -210,12 +224,15 @@ extension FleetPlan.Step {
         }
     }
 
-    /// Whether its group does without it now.
+    /// Whether its group can rely on it now: it runs, and nobody is about to do something to it.
+    fileprivate var serves: Bool { state == .running && runningOp == nil }
+
+    /// Whether its group does without it now. One that is on its way up or down is missed too.
     fileprivate var isMissed: Bool {
         switch change {
         case .create, .start, .blocked: true
-        case .restart, .replace: !isUp
-        case .update, .stop, .remove: false
+        case .update, .restart, .replace: !serves
+        case .stop, .remove: false
         }
     }
 }

@@ -178,7 +178,7 @@ package final class DesiredStateService: Sendable {
         let (name, wanted) = (present.state.name, publication.generation)
         guard wanted != 0 else { return }
         let facts = ["fleet": name, "generation": "\(present.generation)"]
-        if wanted < present.generation {
+        if wanted < present.generation, !vms.parts.failpoints.skips(.olderState) {
             throw Fault(
                 .staleGeneration,
                 "\(name) is at generation \(present.generation), and this is \(wanted)",
@@ -255,19 +255,24 @@ package final class DesiredStateService: Sendable {
 
     /// What is to be done for `state`, by what the rows say now.
     func compare(_ state: FleetState) async throws(Fault) -> FleetPlan {
+        FleetPlan(state, present: try await present(state).map(\.row))
+    }
+
+    /// The VMs that `state` is compared with: its own, and whoever has a name that it wants.
+    func present(_ state: FleetState) async throws(Fault) -> [Versioned<VM>] {
         let store = vms.parts.store
         let entry = IndexEntry("fleet", "\(state.project)/\(state.name)")
-        var present = try await store.list(VM.self, Query(matching: [entry])).rows.map(\.row)
-            .filter { $0.deletedAt == nil }
-        let known = Set(present.map(\.name))
+        var present = try await store.list(VM.self, Query(matching: [entry])).rows
+            .filter { $0.row.deletedAt == nil }
+        let known = Set(present.map(\.row.name))
         for (name, _) in state.members where !known.contains(name) {
             let key = NameRow.key(state.project, name)
             guard let owner = try await store.get(NameRow.self, key)?.row.vm,
-                let vm = try await store.get(VM.self, owner.description)?.row
+                let vm = try await store.get(VM.self, owner.description)
             else { continue }
             present.append(vm)
         }
-        return FleetPlan(state, present: present)
+        return present
     }
 
     /// Where the new VMs of `plan` would go: the scheduler's own word, on a copy.

@@ -12,19 +12,26 @@ struct FleetAttempt: Sendable {
 
     /// How often it was tried.
     var count = 0
-    /// When it may be tried again.
-    var notBefore: Timestamp
+    /// When it was tried last.
+    var begunAt = Timestamp(milliseconds: 0)
+    /// How long after that it is left alone, in seconds.
+    private var pause: Int64 = 0
     /// Why it was refused, if it was.
     var fault: Fault?
 
     /// Seconds between the first and the second time, doubled each time.
-    private static let pause: Int64 = 2
+    private static let firstPause: Int64 = 2
     private static let longestPause: Int64 = 60
+
+    /// Whether it may be tried at `now`. A clock that was set back makes nobody wait longer.
+    func isDue(at now: Timestamp) -> Bool {
+        count == 0 || now < begunAt || begunAt.adding(seconds: pause) <= now
+    }
 
     /// Notes that it is tried at `now`.
     mutating func begin(at now: Timestamp) {
-        let pause = min(Self.pause << Int64(min(count, 5)), Self.longestPause)
-        notBefore = now.adding(seconds: pause)
+        pause = min(Self.firstPause << Int64(min(count, 5)), Self.longestPause)
+        begunAt = now
         count += 1
         fault = nil
     }

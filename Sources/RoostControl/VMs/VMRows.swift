@@ -17,7 +17,7 @@ extension VM: Row {
     }
 
     /// Who has its name. Templates have names among themselves: no VM's name has a slash.
-    var nameRow: NameRow {
+    package var nameRow: NameRow {
         NameRow(project: project, name: seal == nil ? name : NameRow.template(name), vm: id)
     }
 }

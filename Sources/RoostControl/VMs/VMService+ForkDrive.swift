@@ -7,10 +7,14 @@ import RoostStore
 /// From accepted to settled, for a fork:
 ///
 /// ```text
-///  fork (source) ─▶ become (each copy, four at once) ─▶ release (source) ─▶ one commit settles all
-///       │ fails          │ one fails: purge each copy       ▲
-///       └────────────────┴──────────────────────────────────┘
+///  fork (source) ─▶ become (each copy, four at once) ─▶ release (source) ─────┬▶ one commit
+///       │ fails          │ one fails               ▲          │ if one failed  │  settles all
+///       └────────────────┴─────────────────────────┘          └▶ purge each ───┘
 /// ```
+/// Copies are purged when there is no fork any more: an order to become one that comes late, from
+/// before a crash, finds nothing to copy, and one that is being carried out is in the copy's queue
+/// before its purge.
+///
 /// Every order has an op id that follows from the fork's, so that after a crash the whole is told to
 /// the nodes again and each of them answers what it has done from its journal.
 extension VMService {
@@ -27,13 +31,13 @@ extension VMService {
             case .failure(let fault): outcome = .failure(fault)
             }
         }
+        if !parts.failpoints.skips(.releasedFork) {
+            await order(.release(row.id), row.vm, as: row.id.child("release"))
+        }
         if case .failure = outcome {
             for copy in copies where !parts.failpoints.skips(.purgedCopies) {
                 await order(.purge, copy.vm, as: copy.id.child("undo"))
             }
-        }
-        if !parts.failpoints.skips(.releasedFork) {
-            await order(.release(row.id), row.vm, as: row.id.child("release"))
         }
         let (ended, found) = (outcome, reports)
         await settle(row) { () async throws(Fault) in
@@ -114,9 +118,7 @@ extension VMService {
         while !Task.isCancelled {
             let own = refusals == 0 ? operation : operation.child("\(refusals)")
             do throws(Fault) {
-                if var vm = try await parts.store.get(VM.self, id.description)?.row {
-                    // An order to become a copy may still be on its way, from before a crash.
-                    if action == .purge, !parts.failpoints.skips(.laterPurge) { vm.generation += 1 }
+                if let vm = try await parts.store.get(VM.self, id.description)?.row {
                     _ = try await apply(action, to: vm, as: own)
                 }
                 return

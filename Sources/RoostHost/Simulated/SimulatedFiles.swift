@@ -5,6 +5,8 @@ package struct SimulatedFiles: VMFiles {
     /// What is called, for whoever makes a call slow or fail.
     package enum Call: String, CaseIterable, Sendable {
         case prepare
+        /// A disk is laid over a template.
+        case lay
         case growRootDisk
         case launch
         case discard
@@ -151,6 +153,8 @@ package struct SimulatedFiles: VMFiles {
             )
         }
         let (image, size) = (spec.image, spec.rootDiskGiB)
+        // Nobody sees it before it is whole: a template that goes meanwhile goes from under it.
+        await pause(.lay)
         disk.change(id) { content in
             guard content.live[id] == nil else { return }
             content.live[id] = SimulatedDisk.Directory(

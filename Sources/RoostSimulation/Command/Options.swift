@@ -76,7 +76,7 @@ struct Options {
             guard let found = Profile.all.first(where: { $0.name == value }) else { return false }
             profile = found
         case "--skip":
-            skip = (Failpoint.protections + Failpoint.unmissed).first { $0.name == value }
+            skip = Failpoint.protections.first { $0.name == value }
             return skip != nil
         case "--only":
             let faults = value == "none" ? [] : value.split(separator: ",").map { FaultID($0) }

@@ -14,11 +14,6 @@ struct PlantedBug {
         return PlantedBug(point: point, profile: known.profile, knownSeed: known.seed)
     }
 
-    /// Those that nothing has found yet, to be hunted by name.
-    static let unmissed = Failpoint.unmissed.map {
-        PlantedBug(point: $0, profile: .rough, knownSeed: 1)
-    }
-
     private static let known: [Failpoint: (profile: Profile, seed: UInt64)] = [
         .backOut: (.rough, 104),
         .journal: (.rough, 571),

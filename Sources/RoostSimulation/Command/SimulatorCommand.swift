@@ -134,6 +134,8 @@ package enum SimulatorCommand {
         let wanted =
             Marker.allCases.map(\.rawValue)
             + Disaster.allCases.map { "world.disaster-\($0.rawValue)" }
+            + ["create", "update", "restart", "replace", "start", "stop", "remove"]
+            .map { "fleet.\($0)" }
         for name in Set(wanted).union(marks.keys).sorted() {
             print("\(marks[name] ?? 0) \(name)")
         }
@@ -147,9 +149,7 @@ package enum SimulatorCommand {
         print("| left out | profile | first seed | found by |")
         print("|---|---|---|---|")
         var isComplete = true
-        let bugs =
-            PlantedBug.all.filter { options.skip == nil || options.skip == $0.point }
-            + PlantedBug.unmissed.filter { options.skip == $0.point }
+        let bugs = PlantedBug.all.filter { options.skip == nil || options.skip == $0.point }
         for bug in bugs {
             var hunt = options
             hunt.skip = bug.point

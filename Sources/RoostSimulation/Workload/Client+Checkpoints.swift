@@ -53,6 +53,10 @@ extension Client {
 
     private func newFork(of name: String, _ checkpoint: String?) -> Wish {
         var order = ForkOrder(checkpoint: checkpoint ?? "")
+        if checkpoint != nil, tastes.chance.hits(1_500) {
+            return newTemplate(of: name, checkpoint ?? "")
+        }
+        if checkpoint != nil, tastes.chance.hits(3_000) { order.kind = newCloneKind() }
         switch tastes.chance.below(10) {
         case 0..<5: order.names = [tastes.chance.pick(Self.names)]
         case 5..<6: order.names = [tastes.chance.pick(Self.names), "\(name)-one"]
@@ -61,14 +65,58 @@ extension Client {
         return .fork(name, order)
     }
 
+    /// Few, so that they are used, and in each other's way.
+    private static let templates = ["base", "tools"]
+
+    private func newTemplate(of name: String, _ checkpoint: String) -> Wish {
+        let names = [tastes.chance.pick(Self.templates)]
+        return .fork(name, ForkOrder(.templates, names: names, checkpoint: checkpoint))
+    }
+
+    /// A VM like the template, from its memory where it has some, or with a shape of its own.
+    func makeFromTemplate(_ draft: inout VMDraft) {
+        draft.template = tastes.chance.pick(Self.templates)
+        (draft.disposable, draft.node) = (false, "")
+        if tastes.chance.hits(7_000) { (draft.cores, draft.memoryMiB) = (nil, nil) }
+    }
+
+    /// Several wishes about a template and what is made from it.
+    private func newTemplatePlan(_ name: String) -> [Intention] {
+        var gone = PowerOptions()
+        (gone.force, gone.purge) = (true, tastes.chance.hits(5_000))
+        var draft = VMDraft(name: "\(name)-1")
+        draft.startOnCreate = tastes.chance.hits(8_000)
+        makeFromTemplate(&draft)
+        let create = Intention.wish(.create(draft))
+        let drop = Intention.wish(.dropTemplate(draft.template))
+        let delete = Intention.wish(.power(.delete, draft.name, gone))
+        let purge = Intention.wish(.purge(draft.name))
+        let order = ForkOrder(.templates, names: [draft.template])
+        let make = Intention.wish(.fork(name, order))
+        // It may be there, and run.
+        let source = Intention.wish(.create(VMDraft(name: name, cores: 1, memoryMiB: 512)))
+        let kill = Intention.wish(.power(.kill, name, PowerOptions()))
+        return [source, kill, make, create]
+            + tastes.chance.pick([
+                [drop, delete, drop], [create], [drop, make, create], [delete, purge, drop],
+            ])
+    }
+
+    private func newCloneKind() -> ForkOrder.Kind {
+        .clones(isWhole: tastes.chance.hits(5_000))
+    }
+
     /// Several wishes about one VM and what is made of it.
     func newCheckpointPlan(_ name: String) -> [Intention] {
+        if tastes.chance.hits(2_500) { return newTemplatePlan(name) }
         var draft = VMDraft(name: name, cores: 1, memoryMiB: 512)
         draft.startOnCreate = tastes.chance.hits(8_000)
         let create = Intention.wish(.create(draft))
         let keep = Intention.wish(newCheckpoint(of: name))
         let fork = Intention.fork(name, ofCheckpoint: tastes.chance.hits(4_000))
+        let clone = Intention.wish(.fork(name, ForkOrder(newCloneKind())))
         let start = Intention.wish(.power(.start, name, PowerOptions()))
+        let startCopy = Intention.wish(.power(.start, "\(name)-1", PowerOptions()))
         let kill = Intention.wish(.power(.kill, name, PowerOptions()))
         var gone = PowerOptions()
         gone.force = true
@@ -82,6 +130,7 @@ extension Client {
                 [keep, keep, forget, back], [keep, back], [keep, kill, back, start],
                 [keep, kill, keep, back, back], [fork, deleteCopy], [fork, fork, deleteCopy],
                 [keep, fork, forget], [keep, fork, delete], [keep, fork, deleteCopy, back],
+                [kill, clone, startCopy, start], [kill, clone, deleteCopy, clone],
             ])
     }
 }

@@ -11,6 +11,8 @@ struct Client: Sendable {
     let chance: SharedChance
     /// What is drawn for placement, apart, so that it moves nothing else.
     let tastes: SharedChance
+    /// What is drawn for VMs of fleets, likewise.
+    let meddling: SharedChance
     static let names = ["ant", "bee", "cat", "dog"]
 
     init(world: World, number: Int) {
@@ -18,6 +20,7 @@ struct Client: Sendable {
         self.number = number
         chance = SharedChance(Chance(seed: world.seed, "client\(number)"))
         tastes = SharedChance(Chance(seed: world.seed, "tastes\(number)"))
+        meddling = SharedChance(Chance(seed: world.seed, "meddling\(number)"))
     }
 
     /// Wishes `count` things, resting in between.
@@ -35,6 +38,10 @@ struct Client: Sendable {
                 continue
             }
             if tastes.chance.hits(600) { await speakOfANode() }
+            if world.keepsFleets, meddling.chance.hits(1_500) {
+                await takeOut()
+                continue
+            }
             if tastes.chance.hits(500) {
                 await useTwins()
                 continue
@@ -201,6 +208,10 @@ struct Client: Sendable {
                     request
                 )
             )
+        case .dropTemplate(let name):
+            return .vm(
+                try await vms.deleteTemplate(name, project: project, etag: nil, request)
+            )
         case .forget(let name, let checkpoint):
             return .vm(
                 try await vms.deleteCheckpoint(
@@ -214,7 +225,7 @@ struct Client: Sendable {
         }
     }
 
-    private func request(for wish: Wish) -> RequestContext {
+    func request(for wish: Wish) -> RequestContext {
         let surroundings = Surroundings(
             clock: world.clock,
             wall: world.controlWall,
@@ -233,6 +244,9 @@ struct Client: Sendable {
         if tastes.chance.hits(1_500) { return newCheckpointWish(name) }
         // The first copy of it.
         if tastes.chance.hits(700) { name += "-1" }
+        if world.keepsFleets, meddling.chance.hits(2_500) {
+            name = meddling.chance.pick(Publisher.members)
+        }
         let grace = chance.chance.pick([0, 1, 5])
         var options = PowerOptions(graceSeconds: grace)
         switch chance.chance.below(100) {
@@ -310,6 +324,9 @@ struct Client: Sendable {
         }
         draft.restart = newPolicy()
         addTastes(to: &draft)
+        if tastes.chance.hits(700) {
+            makeFromTemplate(&draft)
+        }
         if chance.chance.hits(2_500) {
             draft.ports = [PublishedPort(hostPort: 8_080 + chance.chance.below(2), guestPort: 80)]
         }

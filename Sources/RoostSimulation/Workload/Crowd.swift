@@ -8,6 +8,7 @@ final class Crowd: @unchecked Sendable {
     private let process: SimulatedProcess
     private let clients: [Client]
     private let watchers: [Watcher]
+    private let publishers: [Publisher]
     private let wishes: Int
     private var running = 0
 
@@ -17,6 +18,7 @@ final class Crowd: @unchecked Sendable {
         process = world.newProcess("clients")
         clients = (0..<3).map { Client(world: world, number: $0) }
         watchers = (0..<2).map { Watcher(world: world, number: $0) }
+        publishers = Publisher.all(of: world)
     }
 
     func start() {
@@ -25,6 +27,13 @@ final class Crowd: @unchecked Sendable {
             running += 1
             process.run {
                 await client.run(wishes: self.wishes)
+                self.running -= 1
+            }
+        }
+        for publisher in publishers {
+            running += 1
+            process.run {
+                await publisher.run(publications: self.wishes / 2)
                 self.running -= 1
             }
         }

@@ -12,6 +12,7 @@ enum Wish: Sendable, Hashable {
     case checkpoint(String, message: String)
     case goBack(String, to: String)
     case forget(String, checkpoint: String)
+    case dropTemplate(String)
 
     var method: String {
         switch self {
@@ -20,16 +21,19 @@ enum Wish: Sendable, Hashable {
         case .undelete: "UndeleteVM"
         case .purge: "PurgeVM"
         case .update: "UpdateVM"
-        case .fork: "ForkVM"
+        case .fork(_, let order): order.method
         case .checkpoint: "CreateCheckpoint"
         case .goBack: "RevertVM"
         case .forget: "DeleteCheckpoint"
+        case .dropTemplate: "DeleteTemplate"
         }
     }
 
     var line: String {
         switch self {
-        case .create(let draft): "create \(draft.name)\(draft.startOnCreate ? " started" : "")"
+        case .create(let draft):
+            "create \(draft.name)\(draft.startOnCreate ? " started" : "")"
+                + (draft.template.isEmpty ? "" : " from \(draft.template)")
         case .power(let verb, let name, let options):
             "\(verb.rawValue) \(name)\(options.force ? " by force" : "")"
                 + (options.purge ? " for good" : "")
@@ -37,12 +41,32 @@ enum Wish: Sendable, Hashable {
         case .purge(let name): "purge \(name)"
         case .update(let name, _): "update \(name)"
         case .fork(let name, let order):
-            "fork \(order.checkpoint.isEmpty ? "" : "\(order.checkpoint) of ")\(name) as "
+            "\(order.verb) \(order.checkpoint.isEmpty ? "" : "\(order.checkpoint) of ")\(name) as "
                 + (order.names.isEmpty
                     ? "\(order.count ?? 1)" : order.names.joined(separator: " "))
         case .checkpoint(let name, let message): "checkpoint \(name) \(message)"
         case .goBack(let name, let checkpoint): "bring \(name) back to \(checkpoint)"
         case .forget(let name, let checkpoint): "forget \(checkpoint) of \(name)"
+        case .dropTemplate(let name): "remove the template \(name)"
+        }
+    }
+}
+
+extension ForkOrder {
+    fileprivate var method: String {
+        switch kind {
+        case .forks: "ForkVM"
+        case .clones: "CloneVM"
+        case .templates: "CreateTemplate"
+        }
+    }
+
+    /// What is made of the VM, in words that differ.
+    fileprivate var verb: String {
+        switch kind {
+        case .forks: "fork"
+        case .clones(let isWhole): isWhole ? "clone all of" : "clone"
+        case .templates: "make a template of"
         }
     }
 }

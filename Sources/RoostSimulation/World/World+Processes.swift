@@ -12,6 +12,7 @@ struct Controller: Sendable {
     let vms: VMService
     let nodes: NodeDirectory
     let fleet: FleetService
+    let desired: DesiredStateService
 }
 
 /// Coming up, in the order of the composition root, and coming up again after a crash.
@@ -125,7 +126,12 @@ extension World {
         let files = SimulatedFiles(
             disk: node.disk,
             clock: clock,
-            latency: { _ in self.latency(upTo: .milliseconds(2)) },
+            latency: { call in
+                // Laying a disk over a template may wait for the host's disk. What was laid is seen at
+                // once: not for long, if the template is gone.
+                if call == .prepare { self.invariants.look() }
+                return self.latency(upTo: call == .lay ? .seconds(3) : .milliseconds(2))
+            },
             failing: { self.drawFileFault($0) }
         )
         let driver = SimulatedDriver(
@@ -199,7 +205,10 @@ extension World {
             )
         )
         try await vms.recover()
-        return Controller(vms: vms, nodes: nodes, fleet: FleetService(vms))
+        let fleet = FleetService(vms)
+        let desired = DesiredStateService(fleet)
+        if keepsFleets { spawner.spawn { await desired.run() } }
+        return Controller(vms: vms, nodes: nodes, fleet: fleet, desired: desired)
     }
 
     private func drawFileFault(_ call: SimulatedFiles.Call) -> Fault? {

@@ -52,6 +52,8 @@ final class World: @unchecked Sendable {
     /// A bug to plant, or none.
     let sabotage: Failpoint?
     let isStandalone: Bool
+    /// Whether somebody publishes fleets, and the control plane keeps them.
+    let keepsFleets: Bool
     var nodes: [NodeHost] = []
     let controlRows = MemoryDisk()
     let controlWall: SimulatedWallClock
@@ -84,7 +86,12 @@ final class World: @unchecked Sendable {
         var shape = Chance(seed: seed, "shape")
         isStandalone = shape.hits(4_000)
         // Small ones, so that now and then there is no room.
-        capacity = NodeCapacity(cores: shape.pick([4, 8]), memoryMiB: shape.pick([4_096, 8_192]))
+        var room = NodeCapacity(cores: shape.pick([4, 8]), memoryMiB: shape.pick([4_096, 8_192]))
+        var fleets = Chance(seed: seed, "fleets")
+        keepsFleets = fleets.hits(2_500)
+        // So that mostly there is room for a fleet beside what clients have.
+        if keepsFleets { room = NodeCapacity(cores: 16, memoryMiB: 16_384) }
+        capacity = room
         invariants = Invariants(scheduler)
         log = Logger(label: "simulation") { _ in TracingLogHandler(trace, self.scheduler) }
         log.logLevel = trace.isOn ? .info : .critical
