@@ -129,12 +129,14 @@ def source(guests, memory):
 def pauses(guests, count, memory, number):
     daemon, table = guests.daemon, guests.table
     vm, log = source(guests, memory)
-    paused, still, whole = [], [], []
+    paused, still, whole, shares, steps = [], [], [], [], {}
     for index in range(count):
         name = f"{vm['name']}-copy-{index}"
         gap, took = silence(
             log, lambda name=name: daemon.roost("fork", vm["name"], "--name", name)[0])
-        daemon.delete(daemon.get(name)["id"])
+        copy = daemon.get(name)
+        shares.append(guests.collect_steps(copy, steps) / took)
+        daemon.delete(copy["id"])
         paused.append(gap)
         whole.append(took)
         still.append(silence(log, lambda took=took: time.sleep(took))[0])
@@ -142,7 +144,35 @@ def pauses(guests, count, memory, number):
     table.sampled(f"14{number}", f"pause of a running VM of {memory} MiB while it is forked", paused,
                   0.030, f"without a fork: p50 {duration(median(still))}, "
                   f"p99 {duration(percentile(still, 99))}")
-    table.sampled(f"14{number}2", f"`roost fork` of it, whole command", whole)
+    table.sampled(f"14{number}2", "`roost fork` of it, whole command", whole,
+                  beside=f"by the copy's record {100 * median(shares):.0f} % of it: " + ", ".join(
+                      f"{name} {duration(median(took))}" for name, took in steps.items()))
+
+
+def moments(guests, count, memories):
+    """Row 16: keeping a moment of a running VM, and going back to it, by its size in memory."""
+    daemon, table = guests.daemon, guests.table
+    kept, back = {}, {}
+    for memory in memories:
+        vm, _ = source(guests, memory)
+        kept[memory], back[memory] = [], []
+        for _ in range(count):
+            took, output = daemon.roost("checkpoint", vm["name"])
+            kept[memory].append(took)
+            moment = f"{vm['name']}@{output.strip()}"
+            back[memory].append(daemon.roost("back", "--force", moment)[0])
+            daemon.roost("checkpoint", "rm", moment)
+        daemon.delete(vm["id"])
+    least, most = min(memories), max(memories)
+    for number, what, times in (("16", "`roost checkpoint` of a running VM", kept),
+                                ("16b", "`roost back` to it", back)):
+        for memory in memories:
+            if memory != most:
+                table.sampled(number, f"{what} of {memory} MiB, whole command", times[memory])
+        table.against(number, f"{what} of {most} MiB, whole command", times[most], times[least],
+                      f"of {least} MiB", 1.2)
+    table.note("16", "The guest of row 14, which has touched as much memory whatever it was given. All "
+               "that is kept is digested and synced before the answer, and compared on the way back.")
 
 
 def fan_out(guests, copies, number):

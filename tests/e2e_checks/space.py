@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import threading
 
 from harness import claim, clone, is_alive, until
 
@@ -101,6 +102,45 @@ def disk_full(place, filler):
     works(place, checkpoint)
 
 
+def filled_meanwhile(place, filler):
+    """Others fill the disk when it was admitted and has begun: it is taken back, and the VM goes on."""
+    checkpoint = place.json("log", "box")[0]["id"][:8]
+    vm = f"{place.state}/vms/" + place.json("get", "box")["id"]
+    at = count(place)
+    for words, begun in (
+        (["fork", "box", "--name", "copy"], f"{place.state}/forks"),
+        (["checkpoint", "box"], f"{vm}/checkpoints"),
+        (["suspend", "box"], f"{vm}/saved"),
+        (["back", f"box@{checkpoint}"], vm),
+    ):
+        before = entries(begun)
+        ended = threading.Event()
+
+        def fill(begun=begun, before=before, ended=ended):
+            while not ended.is_set():
+                if entries(begun) - before:
+                    filler.fill(128 << 10)
+                    return
+
+        watcher = threading.Thread(target=fill)
+        watcher.start()
+        result = place(*words)
+        ended.set()
+        watcher.join()
+        claim(result.code == 7 and "disk" in result.err, words, result)
+        filler.release()
+        at = runs_on(place, at, words)
+        place.fails("get", "copy", code=3)
+    works(place, checkpoint)
+
+
+def entries(folder):
+    try:
+        return set(os.listdir(folder))
+    except FileNotFoundError:
+        return set()
+
+
 def works(place, checkpoint):
     """With room again, each of them does."""
     place.ok("fork", "box", "--name", "copy")
@@ -143,6 +183,8 @@ def checks(runner, bench):
         filler = Filler(path)
         try:
             runner.check("a full disk is said before anything is begun", disk_full, place, filler)
+            runner.check("a disk that fills in the middle costs the copy and not the VM",
+                         filled_meanwhile, place, filler)
         finally:
             filler.release()
         runner.check("a place on a small disk is empty afterwards", place.clear)

@@ -39,8 +39,9 @@ extension QEMUDriver {
         } catch {
             // Once the successor has its place, the files are its own.
             let now = await machine(launch.id)
+            let fault = await SpaceNeeded.explained(error, in: folder.path)
             if source == nil || now === source { await clearHandOver(folder) }
-            throw error
+            throw fault
         }
         // The layers that only the former disk stood on.
         await clearHandOver(folder)

@@ -41,9 +41,10 @@ extension QEMUDriver: Forking {
                 saved = try await saveStanding(machine, order)
             }
         } catch {
+            let fault = await SpaceNeeded.explained(error, in: machine.folder.path)
             // What was wrong matters more than what cannot be removed, which the next save removes.
             try? await discard(savedIn: order.folder)
-            throw error
+            throw fault
         }
         if order.afterwards != .goesOn { try await endSaved(launch.id, order) }
         return saved

@@ -45,6 +45,27 @@ enum SpaceNeeded {
         )
     }
 
+    /// What a fault means where the disk of `path` is full by now: QEMU says no more than that it could
+    /// not write.
+    static func explained(_ fault: Fault, in path: String) async -> Fault {
+        let free: ByteCount
+        do throws(Fault) {
+            free = try await onItsOwnThread { () throws(Fault) in try HostFacts.free(path) }
+        } catch {
+            // What was wrong first matters more.
+            return fault
+        }
+        guard fault.reason == .vmmFailed || fault.reason == .ioFailed, free < .mebibytes(1) else {
+            return fault
+        }
+        return Fault(
+            .diskFull,
+            "others have filled the disk of '\(path)' meanwhile: \(fault.message)",
+            metadata: ["path": path, "freeMiB": "0"],
+            cause: fault
+        )
+    }
+
     private static func device(_ path: String) -> UInt64? {
         var state = stat()
         return stat(path, &state) == 0 ? UInt64(state.st_dev) : nil
