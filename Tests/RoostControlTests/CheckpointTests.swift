@@ -9,6 +9,18 @@ import Testing
 
 @Suite("A checkpoint")
 struct CheckpointTests {
+    @Test("of a VM that a daemon left standing in the middle of keeping it lets it go on")
+    func leftStanding() async throws {
+        try await withDesk { desk in
+            let id = try await desk.create("box", running: true).vm.id
+            let half = SaveOrder(folder: "/half", memory: .onDisk, afterwards: .goesOn)
+            #expect(desk.hypervisor.writeHalf(of: id, half))
+            _ = try await desk.keep("box")
+            #expect(try await desk.state("box") == .running)
+            #expect(desk.hypervisor.machines.map(\.isPaused) == [false])
+        }
+    }
+
     @Test("has the one before as its parent, and the VM knows where it comes from")
     func parents() async throws {
         try await withDesk { desk in

@@ -7,6 +7,26 @@ import Testing
 
 @Suite("Placement through the API")
 struct PlacementTests {
+    @Test("count what a VM holds by the latest of its rows, whichever is heard of last")
+    func lateRow() async throws {
+        try await withDesk { desk in
+            let directory = NodeDirectory()
+            desk.join(directory)
+            let older = try await desk.place("box", running: false)
+            var newer = older
+            newer.generation += 1
+            newer.desired = .running
+            _ = newer.become(.starting, reason: "start accepted", at: older.createdAt)
+            directory.count(older)
+            let all = try #require(directory.fleet.free(desk.node)?.cores)
+            directory.confirm(newer)
+            #expect(directory.fleet.free(desk.node)?.cores == all - 1)
+            // It was read before, and answered late.
+            directory.confirm(older)
+            #expect(directory.fleet.free(desk.node)?.cores == all - 1)
+        }
+    }
+
     @Test("two creates on two equal nodes: spread 1 + 1, pack 2 + 0", arguments: [true, false])
     func strategies(isSpread: Bool) async throws {
         try await withDesk(nodes: 2, strategy: isSpread ? .spread : .pack) { desk in

@@ -20,6 +20,8 @@ package final class NodeDirectory: Sendable {
         /// ``NodeState/lost``. In memory only.
         var silent: [NodeID: NodeState] = [:]
         var fleet: Fleet
+        /// The newest generation of each VM that was counted by its row.
+        var generations: [VMID: Int] = [:]
         /// The revision of the latest commit that this control plane knows of.
         var revision = Revision(0)
     }
@@ -268,6 +270,7 @@ package final class NodeDirectory: Sendable {
             return forget(vm.id)
         }
         state.withLock { state in
+            state.generations[vm.id] = vm.generation
             state.fleet.count(
                 vm.id,
                 PlacementRequest(vm),
@@ -278,10 +281,13 @@ package final class NodeDirectory: Sendable {
     }
 
     /// Sees to the cores and memory of `vm` as a row says that was read, and may be old by now: one
-    /// that is not here any more and does not run does not come back by it.
+    /// that is not here any more and does not run does not come back by it, and one that was counted
+    /// by a later generation of its row holds what that says.
     package func confirm(_ vm: VM) {
         let isKnown = state.withLock { state in
             guard let held = state.fleet.resident(vm.id) else { return false }
+            guard vm.generation >= state.generations[vm.id] ?? 0 else { return true }
+            state.generations[vm.id] = vm.generation
             state.fleet.count(vm.id, held.request, on: held.node, isRunning: vm.holdsRoom)
             return true
         }
@@ -299,7 +305,10 @@ package final class NodeDirectory: Sendable {
 
     /// Takes back all that `vm` holds. Fine when it holds nothing.
     package func forget(_ vm: VMID) {
-        state.withLock { $0.fleet.remove(vm) }
+        state.withLock { state in
+            state.fleet.remove(vm)
+            state.generations[vm] = nil
+        }
     }
 }
 

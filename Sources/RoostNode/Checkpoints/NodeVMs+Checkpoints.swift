@@ -16,7 +16,9 @@ extension NodeVMs {
     func keepCheckpoint(_ vm: VMAssignment, _ id: CheckpointID) async throws(Fault) {
         let driver = try forking()
         let folder = checkpointFolder(id, of: vm.id, .live)
-        if try await driver.inspect(vm.id) != nil {
+        if let found = try await driver.inspect(vm.id) {
+            // A daemon that died while it kept this one left it standing.
+            if found.phase == .paused, vm.desired != .paused { try await driver.resume(vm.id) }
             let order = SaveOrder(folder: folder, memory: .onDisk, afterwards: .goesOn)
             return vm.desired == .paused
                 ? try await saveStanding(vm, order) : try await saveGoingOn(vm, order)

@@ -46,7 +46,7 @@ struct PlantedBug {
         .powerOff: (.rough, 3),
         .restartBound: (.rough, 1),
         .lasting: (.rough, 1852),
-        .dropKept: (.rough, 624),
+        .dropKept: (.rough, 2103),
         .moment: (.rough, 240),
         .goOnBack: (.rough, 1241),
         .purgedRows: (.rough, 7),
