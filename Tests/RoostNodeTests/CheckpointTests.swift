@@ -239,7 +239,7 @@ struct CheckpointTests {
         _ seen: VMObservation,
         _ generation: Int = 15
     ) -> AssignmentDelta {
-        scene.delta(action, generation, seen.vmm == .running ? .running : .stopped)
+        scene.delta(action, generation, Scene.wish(for: seen))
     }
 
     private static func prepared(

@@ -178,7 +178,7 @@ final class Scene: Sendable {
         }
     }
 
-    private static func wish(for seen: VMObservation) -> DesiredPower {
+    static func wish(for seen: VMObservation) -> DesiredPower {
         switch seen.vmm {
         case .running: .running
         case .paused: .paused
