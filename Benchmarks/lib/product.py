@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import select
 import shutil
 import socket
 import struct
@@ -225,9 +226,13 @@ class GRPC:
     """
 
     def __init__(self, path):
+        self.path = path
+        self.connect()
+
+    def connect(self):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60)
-        self.socket.connect(path)
+        self.socket.connect(self.path)
         self.buffer, self.stream = b"", -1
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self.frame(4, 0, 0, b"")
                             + self.frame(8, 0, 0, struct.pack(">I", 1 << 30)))
@@ -251,6 +256,9 @@ class GRPC:
 
     def call(self, method, message):
         """Sends one message; returns the messages that come back until the stream ends."""
+        if self.is_over():
+            self.close()
+            self.connect()
         self.stream += 2
         data = struct.pack(">BI", 0, len(message)) + message
         self.socket.sendall(self.frame(1, 4, self.stream, self.headers(method))
@@ -280,6 +288,20 @@ class GRPC:
         if not data:
             raise Refused("the server closed the connection")
         self.buffer += data
+
+    def is_over(self):
+        """Whether the server has ended the connection since the last call: it was idle for too long."""
+        while select.select([self.socket], [], [], 0)[0]:
+            data = self.socket.recv(65_536)
+            if not data:
+                return True
+            self.buffer += data
+        at = 0
+        while at + 9 <= len(self.buffer):
+            if self.buffer[at + 3] == 7:
+                return True
+            at += 9 + int.from_bytes(self.buffer[at:at + 3], "big")
+        return False
 
     @staticmethod
     def messages(body):
