@@ -85,7 +85,7 @@ let package = Package(
                 grpc, protobuf, log, product("HummingbirdCore", "hummingbird"),
                 product("HummingbirdHTTP2", "hummingbird"), product("NIOCore", "swift-nio"),
                 product("NIOPosix", "swift-nio"), product("NIOHTTP2", "swift-nio-http2"),
-                product("HTTPTypes", "swift-http-types"),
+                product("NIOSSL", "swift-nio-ssl"), product("HTTPTypes", "swift-http-types"),
             ]
         ),
         .target(name: "CRoostLinux"),
@@ -187,8 +187,9 @@ let package = Package(
         library(
             "RoostCommands",
             [
-                "RoostModel", "RoostAPI", "RoostLinux", "RoostTar",
+                "RoostModel", "RoostAPI", "RoostLinux", "RoostTar", "RoostTrust",
                 product("ArgumentParser", "swift-argument-parser"), grpc, http2, protobuf,
+                product("NIOCore", "swift-nio"), product("NIOSSL", "swift-nio-ssl"),
                 product("Yams", "Yams"),
             ]
         ),
@@ -304,8 +305,15 @@ let package = Package(
         tests(
             "RoostAPITests",
             [
-                "RoostAPI", "RoostModel", grpc, protobuf,
+                "RoostAPI", "RoostModel", "RoostTestKit", grpc, protobuf,
                 product("GRPCProtobuf", "grpc-swift-protobuf"),
+            ]
+        ),
+        tests(
+            "RoostServicesTests",
+            [
+                "RoostServices", "RoostAPI", "RoostControl", "RoostModel", "RoostOperations",
+                "RoostScheduler", "RoostStore", "RoostTrust", grpc, log,
             ]
         ),
         tests(
@@ -320,7 +328,7 @@ let package = Package(
             "RoostCommandsTests",
             [
                 "RoostCommands", "RoostModel", "RoostAPI", "RoostTestKit", "RoostLinux", "RoostTar",
-                grpc,
+                "RoostTrust", grpc,
                 http2,
                 protobuf, product("ArgumentParser", "swift-argument-parser"),
             ]
@@ -340,8 +348,7 @@ let package = Package(
             "RoostNodeGuestTests",
             [
                 "RoostNode", "RoostHost", "RoostLink", "RoostGuestWire", "RoostModel",
-                "RoostDriver",
-                "RoostOperations",
+                "RoostDriver", "RoostOperations",
             ]
         ),
         tests(

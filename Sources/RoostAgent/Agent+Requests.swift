@@ -75,14 +75,16 @@ extension Agent {
         let task = DeferredTask()
         try freezer.freeze(on: loop) { [unowned self] failure in
             sessions.hold(failure == nil)
+            lastWord = failure == nil ? task : nil
             task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
         }
         return task
     }
 
-    private func thaw() {
+    func thaw() {
         freezer.thaw()
         sessions.hold(false)
+        lastWord = nil
     }
 
     /// A renewal: what is renewed at once, new host keys where there are any, the hooks; and then

@@ -41,6 +41,12 @@ package final class Agent {
     var mux: Mux?
     var tasks: [UInt32: any StreamTask] = [:]
     private var turn: [UInt32] = []
+    /// While the machine stands still for the host: the answer that said so, after which nothing is said.
+    var lastWord: (any StreamTask)? {
+        didSet { isToStand = lastWord != nil }
+    }
+    /// Whether nothing is left to be said before it may stand still too.
+    private var isToStand = false
     var isStopping = false
     private var children: [Int32: (Int32) -> Void] = [:]
 
@@ -86,6 +92,7 @@ package final class Agent {
         pump()
         port.flush()
         recordSpoken()
+        standUntilSpokenTo()
         // A peer that never reads its answers gets no more of them.
         if port.pending > Port.limit { dropConnection() }
         return more || (port.pending == 0 && hasOutput)
@@ -95,6 +102,17 @@ package final class Agent {
     func finishLog() {
         recordSpoken()
         log?.drain(milliseconds: 1_000)
+    }
+
+    /// Everything stands still, and the host knows. What wakes the machine up again is as little code
+    /// as can be: a VMM that emulates and has just begun has translated none of it yet.
+    private func standUntilSpokenTo() {
+        guard isToStand, port.pending == 0, let mux,
+            !tasks.values.contains(where: { $0 === lastWord })
+        else { return }
+        isToStand = false
+        let goOn = Frame(epoch: mux.epoch, stream: 0, body: .goOn).encoded()
+        port.stand(until: goOn) { [freezer] in freezer.release() }
     }
 
     private func recordSpoken() {
@@ -138,7 +156,7 @@ package final class Agent {
             wallClock: wallNanoseconds(),
             software: Self.version
         )
-        answer.capabilities |= Hello.Capability.generations
+        answer.capabilities |= Hello.Capability.generations | Hello.Capability.silence
         if role.isInit { answer.capabilities |= Hello.Capability.isInit }
         answer.bootID = bootID()
         answer.uptimeMilliseconds = bootNanoseconds() / 1_000_000
@@ -164,6 +182,9 @@ package final class Agent {
     /// Forgets all streams and what was to be sent. Sessions live on.
     private func dropStreams() {
         mux = nil
+        lastWord = nil
+        // Who asked for it is gone: it may stand still, and must not fall silent for anybody.
+        freezer.forget()
         let dropped = tasks.sorted { $0.key < $1.key }
         tasks = [:]
         turn = []
@@ -186,6 +207,7 @@ package final class Agent {
         case .inputEnded(let stream): tasks[stream]?.inputEnded()
         case .closed(let stream, _): drop(stream)?.cancelled()
         case .ping(let number): send(0, .pong(number))
+        case .goOn: thaw()
         case .pong, .event, .ignored: break
         }
     }
@@ -224,7 +246,7 @@ package final class Agent {
     }
 
     private func advance(_ stream: UInt32) -> Bool {
-        guard let task = tasks[stream] else { return false }
+        guard let task = tasks[stream], lastWord == nil || lastWord === task else { return false }
         let limit = min(mux?.sendCredit(stream) ?? 0, WireLimits.dataChunk)
         switch task.next(limit) {
         case .idle: return false

@@ -13,67 +13,105 @@ final class Freezer {
     /// How long the kernel may take until all stand still, in milliseconds.
     static let patience: UInt64 = 5_000
 
-    private let root = "/sys/fs/cgroup"
-    /// The groups that this agent froze.
-    private var held: [String] = []
+    private let root: String
+    /// A group that this agent froze, and its open `cgroup.freeze`.
+    private struct Group {
+        let path: String
+        let state: Int32
+    }
+
+    private var held: [Group] = []
+    /// Which order to freeze is the last one; none is waited for once another order has come.
+    private var round = 0
     /// Whether something stands still by this agent's order.
     var isHolding: Bool { !held.isEmpty }
 
-    /// Freezes, and calls `done` once all stand still, or with what is wrong; then none is frozen.
+    /// - Parameter root: where the groups are mounted.
+    init(root: String = "/sys/fs/cgroup") { self.root = root }
+
+    /// Freezes, and calls `done` once all stand still, or with what is wrong; then none is frozen. It is
+    /// not called when ``thaw()``, ``forget()`` or another order comes first.
     ///
     /// - Throws: ``SystemFailure``, `EOPNOTSUPP` where the kernel has no freezer; nothing is frozen.
     func freeze(
         on loop: EventLoop,
         done: @escaping (SystemFailure?) -> Void
     ) throws(SystemFailure) {
+        forget()
         do throws(SystemFailure) {
             try gather()
             for group in entries(of: root).sorted() where group != "roost.agent" {
                 let path = "\(root)/\(group)"
                 // One that its owner froze stays his. Files are no groups.
-                guard !held.contains(path),
+                guard !held.contains(where: { $0.path == path }),
                     let state = text(of: "\(path)/cgroup.freeze"), state.hasPrefix("0")
                 else { continue }
-                held.append(path)
-                try put("1", at: "\(path)/cgroup.freeze")
+                try freeze(path)
             }
         } catch {
             thaw()
             throw error
         }
-        wait(on: loop, until: bootNanoseconds() + Self.patience * 1_000_000, done: done)
+        let deadline = bootNanoseconds() + Self.patience * 1_000_000
+        wait(on: loop, until: deadline, in: round, done: done)
     }
+
+    private func freeze(_ path: String) throws(SystemFailure) {
+        let file = open("\(path)/cgroup.freeze", O_WRONLY | O_CLOEXEC)
+        // A group that has just gone has nobody in it.
+        if file < 0, errno == ENOENT { return }
+        held.append(Group(path: path, state: try check(file, "open", path)))
+        do throws(SystemFailure) {
+            try writeAll(file, [UInt8(ascii: "1")], path)
+        } catch  where error.errno == ENODEV {}
+    }
+
+    /// Nobody waits any more until all stand still; what is held stays so.
+    func forget() { round += 1 }
 
     /// Lets everything go on that ``freeze(on:done:)`` holds.
     func thaw() {
-        for path in held {
+        forget()
+        for group in held {
             do throws(SystemFailure) {
-                try put("0", at: "\(path)/cgroup.freeze")
-            } catch  where error.errno == ENOENT {
+                try writeAll(group.state, [UInt8(ascii: "0")], group.path)
+            } catch  where error.errno == ENODEV {
                 // The group is gone, and all that was in it.
             } catch {
                 say(error.text)
             }
+            close(group.state)
         }
         held = []
+    }
+
+    /// The first half of ``thaw()``, which is to follow: everything goes on, by nothing but one call to
+    /// the kernel for each group.
+    func release() {
+        var zero = UInt8(ascii: "0")
+        for group in held { write(group.state, &zero, 1) }
     }
 
     private func wait(
         on loop: EventLoop,
         until deadline: UInt64,
+        in round: Int,
         done: @escaping (SystemFailure?) -> Void
     ) {
-        let moving = held.first { path in
-            let events = text(of: "\(path)/cgroup.events") ?? ""
+        guard round == self.round else { return }
+        let moving = held.first { group in
+            let events = text(of: "\(group.path)/cgroup.events") ?? ""
             // A group that is gone has nobody who moves.
             return !events.isEmpty && !events.contains("frozen 1")
         }
         guard let moving else { return done(nil) }
         guard bootNanoseconds() < deadline else {
             thaw()
-            return done(SystemFailure(call: "freeze", subject: moving, errno: ETIMEDOUT))
+            return done(SystemFailure(call: "freeze", subject: moving.path, errno: ETIMEDOUT))
         }
-        _ = loop.after(1) { [weak self] in self?.wait(on: loop, until: deadline, done: done) }
+        _ = loop.after(1) { [weak self] in
+            self?.wait(on: loop, until: deadline, in: round, done: done)
+        }
     }
 
     /// Brings every process that could not be frozen where it is to a group of its own.

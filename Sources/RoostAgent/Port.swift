@@ -86,6 +86,31 @@ final class Port {
         return isReadable
     }
 
+    /// Waits until the host says or does anything. If it begins with `word`, calls `act` before anything
+    /// else. What came is taken as ever by the next ``receive()``.
+    func stand(until word: [UInt8], act: () -> Void) {
+        let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
+        defer { room.deallocate() }
+        var wish = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        let count = word.withUnsafeBytes { word in
+            // Anything that is read before is not a word of its own.
+            if !decoder.isEmpty { return 0 }
+            while poll(&wish, 1, -1) < 0, errno == EINTR {}
+            let count = read(descriptor, room.baseAddress, room.count)
+            if count >= word.count, let said = room.baseAddress, let wanted = word.baseAddress,
+                memcmp(said, wanted, word.count) == 0
+            {
+                act()
+            }
+            return count
+        }
+        if count > 0 {
+            decoder.feed(UnsafeRawBufferPointer(rebasing: room[..<count]))
+            drain()
+        }
+        isReadable = true
+    }
+
     /// Writes what the peer takes; answers whether more could go at once.
     func flush() {
         while isWritable, pending > 0 {

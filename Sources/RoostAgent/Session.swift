@@ -142,7 +142,7 @@ final class Session {
     /// Whether more output can be taken now.
     private var hasRoom: Bool { (log.room > 0 || dropsOldest) && record?.hasRoom ?? true }
 
-    /// While the machine is frozen nothing is dropped: its reader comes back before it goes on.
+    /// While the machine is frozen nothing is dropped: what is said to its reader waits.
     var isHeld = false {
         didSet { updateOutputs() }
     }

@@ -19,6 +19,8 @@ package enum ListenAddress: Sendable, Equatable {
 /// How a ``ConnectTransport`` serves.
 package struct ConnectConfiguration: Sendable {
     package var address: ListenAddress
+    /// `nil`: plaintext, which is for a Unix socket and for trying out on loopback.
+    package var tls: ConnectTLS?
     /// Bytes of one request message, before and after inflating.
     package var maximumMessageBytes = 4 << 20
     /// Service names that lead to another one: `["old.v1.Service": "new.v1.Service"]`.
@@ -34,8 +36,8 @@ package struct ConnectConfiguration: Sendable {
     package init(address: ListenAddress) { self.address = address }
 }
 
-/// Connect (unary and streams, JSON and binary) and native gRPC on one plaintext port or socket,
-/// over HTTP/1.1 and HTTP/2, as a transport for a `GRPCServer`.
+/// Connect (unary and streams, JSON and binary) and native gRPC on one port or socket, over HTTP/1.1
+/// and HTTP/2, in plaintext or TLS, as a transport for a `GRPCServer`.
 ///
 /// It takes any content of ``WirePayload`` in and encodes answers as the client asked. See the
 /// README for what is not offered.
@@ -92,7 +94,8 @@ package final class ConnectTransport<Payload: WirePayload>: ServerTransport {
             childChannelSetup: PeekingChannel(
                 responder: responder,
                 connections: connections,
-                idleTimeout: .seconds(seconds)
+                idleTimeout: .seconds(seconds),
+                tls: try configuration.tls?.context()
             ),
             configuration: ServerConfiguration(address: configuration.bindAddress),
             onServerRunning: { [configuration] in await configuration.didBind($0) },

@@ -23,13 +23,16 @@ final class Machine: Sendable {
         var saidPowerOff = false
         var control: QMPClient?
         var connecting: Task<Result<QMPClient, Fault>, Never>?
-        var agent: SocketStream?
+        var agent: AgentChannel?
         var resets = ResetCount()
         var tasks: [Task<Void, Never>] = []
         var isLetGo = false
         var isSucceeded = false
         var ownsFolder = true
+        /// Its end is being cleaned up after: nobody can go on with its files.
+        var isCleaned = false
         var controlSocket = MachineFolder.controlSocket
+        var agentSocket = MachineFolder.agentSocket
     }
 
     private let process: PidDescriptor
@@ -61,7 +64,11 @@ final class Machine: Sendable {
             exit.set(await exitReport(end))
             for keeper in keepers { keeper.cancel() }
             // What a successor took over is its own now.
-            if state.withLock(\.ownsFolder) { await folder.clean() }
+            let cleans = state.withLock { state in
+                state.isCleaned = state.ownsFolder
+                return state.ownsFolder
+            }
+            if cleans { await folder.clean() }
             ended(self)
             cleaned.set(())
         }
@@ -151,22 +158,39 @@ final class Machine: Sendable {
     }
 
     /// Connects to the agent's port; an earlier connection ends first.
-    func agentStream() async throws(Fault) -> SocketStream {
-        state.withLock { state in
-            defer { state.agent = nil }
-            return state.agent
-        }?.closeNow()
-        let stream = try await UnixSocket.connect(
-            in: folder.path,
-            name: MachineFolder.agentSocket,
-            until: .now + .seconds(5)
-        )
+    func agentChannel() async throws(Fault) -> AgentChannel {
+        giveUpAgent()?.closeNow()
+        let channel = AgentChannel(try await agentPort())
         let earlier = state.withLock { state in
-            defer { state.agent = stream }
+            defer { state.agent = channel }
             return state.agent
         }
         earlier?.closeNow()
-        return stream
+        return channel
+    }
+
+    /// A connection to the agent's port, which takes one.
+    func agentPort() async throws(Fault) -> SocketStream {
+        try await UnixSocket.connect(
+            in: folder.path,
+            name: state.withLock(\.agentSocket),
+            until: .now + .seconds(5)
+        )
+    }
+
+    /// The channel to the agent is its own no longer, and stays open.
+    private func giveUpAgent() -> AgentChannel? {
+        state.withLock { state in
+            defer { state.agent = nil }
+            return state.agent
+        }
+    }
+
+    /// Goes on with the channel to the agent of `source`, for which this machine goes on, over `port`.
+    func takeAgent(of source: Machine, over port: SocketStream) {
+        guard let channel = source.giveUpAgent() else { return port.closeNow() }
+        channel.carry(to: port)
+        state.withLock { $0.agent = channel }
     }
 
     private func setPhase(_ status: String) {
@@ -206,7 +230,7 @@ final class Machine: Sendable {
     ///
     /// A connection on which nothing has come yet waits for the next agent, and is left to it.
     private func hangUpOnAgent() {
-        let agent = state.withLock { state -> SocketStream? in
+        let agent = state.withLock { state -> AgentChannel? in
             guard state.agent?.hasReceived == true else { return nil }
             defer { state.agent = nil }
             return state.agent
@@ -235,11 +259,14 @@ final class Machine: Sendable {
         return Array(tasks)
     }
 
-    /// From now on another process goes on for it, with its files: its end cleans nothing.
-    func giveUpFolder() {
+    /// From now on another process goes on for it, with its files: its end cleans nothing. `false`: it has
+    /// ended already, and its files go.
+    func giveUpFolder() -> Bool {
         state.withLock { state in
+            guard !state.isCleaned else { return false }
             state.ownsFolder = false
             state.isSucceeded = true
+            return true
         }
     }
     /// From now on the files are its own, under their usual names.
@@ -247,6 +274,7 @@ final class Machine: Sendable {
         state.withLock { state in
             state.ownsFolder = true
             state.controlSocket = MachineFolder.controlSocket
+            state.agentSocket = MachineFolder.agentSocket
         }
     }
     /// Makes it a successor that has not taken over: it listens elsewhere and owns nothing.
@@ -254,6 +282,7 @@ final class Machine: Sendable {
         state.withLock { state in
             state.ownsFolder = false
             state.controlSocket = MachineFolder.nextControlSocket
+            state.agentSocket = MachineFolder.nextAgentSocket
         }
     }
     /// Whether another process has gone on for it.

@@ -142,7 +142,7 @@ package final class QEMUDriver: Driver {
     package func guestChannel(_ id: VMID) async throws(Fault) -> any ByteStream {
         let machine = try await existing(id)
         do throws(Fault) {
-            return try await machine.agentStream()
+            return try await machine.agentChannel()
         } catch {
             throw Fault(
                 .guestUnreachable,

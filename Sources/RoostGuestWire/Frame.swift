@@ -35,6 +35,8 @@ package struct Frame: Hashable, Sendable {
         case pong(UInt64)
         /// Guest only, stream 0: something happened.
         case event(Event)
+        /// Host only, stream 0: the machine that stood still goes on, as the one that it was.
+        case goOn
     }
 
     /// The bytes of a frame's header.
@@ -84,6 +86,7 @@ package struct Frame: Hashable, Sendable {
         case .ping: 7
         case .pong: 8
         case .event: 9
+        case .goOn: 10
         }
     }
 
@@ -101,7 +104,7 @@ package struct Frame: Hashable, Sendable {
             writer.number(channel.rawValue)
             writer.raw(bytes)
         case .credit(let count): writer.number(count)
-        case .end, .reset: break
+        case .end, .reset, .goOn: break
         case .ping(let number), .pong(let number): writer.number(number)
         case .event(let event): writer.number(event.rawValue)
         }
@@ -158,6 +161,7 @@ extension Frame.Body {
             let tag = try reader.number(UInt8.self)
             guard let event = Event(rawValue: tag) else { throw .unknownTag(tag) }
             self = .event(event)
+        case 10: self = .goOn
         default: throw .unknownKind(kind)
         }
         try reader.finish()

@@ -33,6 +33,9 @@ package struct FrameDecoder: Sendable {
     /// The bytes held, for tests of the memory bound.
     package var buffered: Int { buffer.count - head }
 
+    /// Whether it is between two items.
+    package var isEmpty: Bool { head == buffer.count && synchronized }
+
     /// Appends what arrived.
     package mutating func feed(_ bytes: some Collection<UInt8>) {
         let done = min(head, searched)

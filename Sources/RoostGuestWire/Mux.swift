@@ -16,6 +16,7 @@ package struct Mux: Sendable {
         case ping(UInt64)
         case pong(UInt64)
         case event(Event)
+        case goOn
         /// Of another epoch, or it crossed with a close.
         case ignored
     }
@@ -140,9 +141,10 @@ package struct Mux: Sendable {
         case (.ping(let number), .guest) where stream == 0: return .ping(number)
         case (.pong(let number), .host) where stream == 0: return .pong(number)
         case (.event(let event), .host) where stream == 0: return .event(event)
+        case (.goOn, .guest) where stream == 0: return .goOn
         case (.open(let credit, let operation, let request), .guest) where stream != 0:
             return try accept(stream, credit: credit, request, operation)
-        case (.ping, _), (.pong, _), (.event, _), (.open, _):
+        case (.ping, _), (.pong, _), (.event, _), (.open, _), (.goOn, _):
             throw .misplaced(kind: frame.kind, stream: stream)
         case (.message, _), (.data, _), (.credit, _), (.end, _), (.reset, _):
             guard stream != 0, stream <= lastOpened else { throw .unknownStream(stream) }
@@ -202,7 +204,7 @@ package struct Mux: Sendable {
         case .reset:
             streams[stream] = nil
             return .closed(stream, reset: true)
-        case .open, .ping, .pong, .event:
+        case .open, .ping, .pong, .event, .goOn:
             throw .misplaced(kind: frame.kind, stream: stream)
         }
     }

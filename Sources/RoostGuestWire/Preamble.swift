@@ -39,6 +39,8 @@ package struct Hello: Hashable, Sendable {
         package static let isInit: UInt32 = 1
         /// The agent keeps /run/roost/generation and runs hooks when it renews a copy.
         package static let generations: UInt32 = 2
+        /// The agent says nothing more once all stand still, and knows the frame ``Frame/Body/goOn``.
+        package static let silence: UInt32 = 4
     }
 
     /// Sixteen distinct bytes of 128 or more that no valid text can hold. See ``FrameDecoder``.

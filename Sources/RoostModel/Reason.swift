@@ -42,9 +42,11 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case staleGeneration = "STALE_GENERATION"
     case generationReused = "GENERATION_REUSED"
     case stalePlan = "STALE_PLAN"
+    case nodeDraining = "NODE_DRAINING"
     case staleEpoch = "STALE_EPOCH"
     case inUse = "IN_USE"
     case revisionCompacted = "REVISION_COMPACTED"
+    case watchTooSlow = "WATCH_TOO_SLOW"
     // Room
     case noCapacity = "NO_CAPACITY"
     case noNodeFits = "NO_NODE_FITS"
@@ -77,6 +79,9 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
     case joinTokenInvalid = "JOIN_TOKEN_INVALID"
     case joinTokenExpired = "JOIN_TOKEN_EXPIRED"
     case joinTokenUsedUp = "JOIN_TOKEN_USED_UP"
+    case accessTokenInvalid = "ACCESS_TOKEN_INVALID"
+    case accessTokenExpired = "ACCESS_TOKEN_EXPIRED"
+    case accessTokenNotFound = "ACCESS_TOKEN_NOT_FOUND"
     case notThisNode = "NOT_THIS_NODE"
     case nodeRemoved = "NODE_REMOVED"
     case controlUnreachable = "CONTROL_UNREACHABLE"
@@ -215,12 +220,19 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(.alreadyExists, "publish it under a higher number than {generation}")
         case .stalePlan:
             return Entry(.aborted, "plan again and apply with the new token: roost plan -f FILE")
+        case .nodeDraining:
+            return Entry(.failedPrecondition, "end the drain first: roost node uncordon {node}")
         case .storeConflict: return Entry(.aborted, "send the same request again")
         case .staleEpoch:
             return Entry(.aborted, "nothing to do: a newer control plane has taken over")
         case .inUse: return Entry(.failedPrecondition, "remove what uses it first: {users}")
         case .revisionCompacted:
             return Entry(.outOfRange, "list again and watch from the list's revision")
+        case .watchTooSlow:
+            return Entry(
+                .aborted,
+                "read what is sent as it comes, and go on after the last revision that was read"
+            )
         case .noCapacity:
             return Entry(.resourceExhausted, "ask for less, or free some: roost ls, roost rm")
         case .noNodeFits:
@@ -300,6 +312,18 @@ package enum Reason: String, CaseIterable, Sendable, Codable {
             return Entry(.unauthenticated, "make a new one: roost token create --ttl 1h")
         case .joinTokenUsedUp:
             return Entry(.unauthenticated, "make a new one: roost token create --uses 3")
+        case .accessTokenInvalid:
+            return Entry(
+                .unauthenticated,
+                "have one made where the control plane runs: roost access create --role operator"
+            )
+        case .accessTokenExpired:
+            return Entry(
+                .unauthenticated,
+                "have a new one made where the control plane runs: roost access create --ttl 30d"
+            )
+        case .accessTokenNotFound:
+            return Entry(.notFound, "list the access tokens: roost access ls")
         case .notThisNode:
             return Entry(
                 .permissionDenied,

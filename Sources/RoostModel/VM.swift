@@ -151,6 +151,19 @@ package struct VMStatus: Hashable, Sendable, Codable {
     }
 }
 
+/// That a drain of its node took a VM down, and what its owner wants of it all the same.
+package struct DrainHold: Hashable, Sendable, Codable {
+    /// The drain's op id.
+    package var drain: OperationID
+    /// What its owner wanted before.
+    package var desired: DesiredPower
+
+    package init(drain: OperationID, desired: DesiredPower) {
+        self.drain = drain
+        self.desired = desired
+    }
+}
+
 /// One VM as the control side keeps it.
 package struct VM: Hashable, Sendable, Codable {
     package var id: VMID
@@ -180,6 +193,8 @@ package struct VM: Hashable, Sendable, Codable {
     package var member: FleetMember?
     /// `nil`: it is a VM. Else it is a template, which no request about VMs finds.
     package var seal: TemplateSeal?
+    /// Set while it is down only because its node is drained. Whoever asks for its power ends it.
+    package var hold: DrainHold?
 
     package init(
         id: VMID,

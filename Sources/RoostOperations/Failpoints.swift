@@ -79,6 +79,8 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let settle = Failpoint("skip.settle")
     /// The node does not remember what it refused, and carries out a late repeat.
     package static let refusal = Failpoint("skip.refusal")
+    /// A node answers a fault of its own store as it is, which is taken for the order's end.
+    package static let ownStore = Failpoint("skip.own-store")
     /// The node is not told that an operation is pre-empted.
     package static let preempt = Failpoint("skip.preempt")
     /// A node that came up anew is not told again of a pre-emption.
@@ -138,6 +140,12 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
     package static let builder = Failpoint("skip.builder")
     /// What an earlier daemon left of a template stays.
     package static let halfTemplate = Failpoint("skip.half-template")
+    /// A guest that goes on from kept memory is not told, and draws the random numbers that it drew.
+    package static let freshening = Failpoint("skip.freshening")
+    /// A machine is kept while its programs run, so that copies go on before they were renewed.
+    package static let hold = Failpoint("skip.hold")
+    /// What was being kept when the daemon died, and could not be afterwards, stands still for ever.
+    package static let letGo = Failpoint("skip.let-go")
     /// A copy of a machine goes on believing that it is the original.
     package static let renewal = Failpoint("skip.renewal")
 
@@ -149,14 +157,23 @@ package struct Failpoint: Hashable, Sendable, CustomStringConvertible {
         capacity, rules, nodeRow, recount, orphan, former, watchCursor,
         noted, owner, powerOff, restartBound, lasting, dropKept, moment, goOnBack, purgedRows,
         grandparent, purgedCopies, releasedFork, clearedUp, bootAnyway, templateInUse,
-        lending, builder, renewal, watchBell, preemptAgain, olderMemory, halfTemplate,
-        oneAtATime, olderState,
+        lending, builder, renewal, freshening, hold, letGo, ownStore, watchBell, preemptAgain,
+        olderMemory, halfTemplate,
+        oneAtATime, olderState, drainFence, eventCommit, eventCursor,
     ]
 
     /// A fleet's keeper takes down any number of a group at once.
     package static let oneAtATime = Failpoint("skip.one-at-a-time")
     /// A fleet takes a state whose number is older than its own.
     package static let olderState = Failpoint("skip.older-state")
+
+    /// A start that was decided before its node was drained is accepted after that.
+    package static let drainFence = Failpoint("skip.drain-fence")
+
+    /// What happens is told after its commit, and not by it.
+    package static let eventCommit = Failpoint("skip.event-commit")
+    /// Whoever follows events goes on from the latest revision and not from the last one that it read.
+    package static let eventCursor = Failpoint("skip.event-cursor")
 
     /// Before and after each kind of step on a node.
     package static func beforeStep(_ name: String) -> Failpoint { Failpoint("node.\(name).before") }

@@ -17,6 +17,8 @@ package enum Marker: String, CaseIterable, Sendable {
     case refused = "node.refused"
     /// Nothing was begun, and not even that could be written down.
     case refusalUnwritten = "node.refusal-unwritten"
+    /// The node's own store could not be read or written, so that nobody knew what became of an order.
+    case ownStore = "node.own-store"
     /// An assignment whose commit had no answer was found written.
     case assignmentFound = "node.assignment-found"
     /// How a turn ended could not be written down at once.
@@ -50,6 +52,8 @@ package enum Marker: String, CaseIterable, Sendable {
     case olderMemory = "node.older-memory"
     /// A VM whose start failed after its memory was used up could not be suspended again.
     case stayedUp = "node.stayed-up"
+    /// A guest that an earlier process may have held was let go by a turn that failed.
+    case letGoLate = "node.let-go-late"
     /// A VM that an earlier process was bringing back to a checkpoint could not be at once.
     case wentOnBack = "node.went-on-back"
     /// A VM was started from a template.

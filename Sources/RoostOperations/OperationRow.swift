@@ -27,6 +27,8 @@ package struct OperationRow: Row {
     package var finishedAt: Timestamp?
     /// W3C trace id, when the caller sent one.
     package var traceParent: String?
+    /// The operation that this one is a part of; `nil`: none.
+    package var parent: OperationID?
 
     package var key: String { id.description }
     package var indexes: [IndexEntry] {

@@ -13,6 +13,8 @@ package struct RequestContext: Sendable, Hashable {
     /// Answer when the operation is accepted, not when it has ended.
     package var answersWhenAccepted: Bool
     package var traceParent: String?
+    /// The operation that it is a part of; `nil`: it was asked for by itself.
+    package var parent: OperationID?
 
     package init(
         operation: OperationID,
@@ -21,7 +23,8 @@ package struct RequestContext: Sendable, Hashable {
         digest: String,
         validateOnly: Bool = false,
         answersWhenAccepted: Bool = false,
-        traceParent: String? = nil
+        traceParent: String? = nil,
+        parent: OperationID? = nil
     ) {
         self.operation = operation
         self.principal = principal
@@ -30,5 +33,6 @@ package struct RequestContext: Sendable, Hashable {
         self.validateOnly = validateOnly
         self.answersWhenAccepted = answersWhenAccepted
         self.traceParent = traceParent
+        self.parent = parent
     }
 }

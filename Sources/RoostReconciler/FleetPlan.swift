@@ -41,15 +41,22 @@ package struct FleetPlan: Hashable, Sendable {
     package var wanted: Int
     package var settled: Int
 
-    /// Compares `state` with `present`: the VMs of its project that are not deleted.
-    package init(_ state: FleetState, present: [VM]) {
+    /// Compares `state` with `present`: the VMs of its project that are not deleted. `drained`: what
+    /// people call the nodes on which nothing shall run.
+    package init(_ state: FleetState, present: [VM], drained: [NodeID: String] = [:]) {
         let byName = Dictionary(present.map { ($0.name, $0) }) { first, _ in first }
         var steps: [Step] = []
         let members = state.members
         var names: Set<String> = []
         for (name, group) in members {
             names.insert(name)
-            let change = byName[name].map { Self.change($0, state, group) } ?? .create
+            var change = byName[name].map { Self.change($0, state, group) } ?? .create
+            if change == .start, let node = byName[name]?.status.node, let drained = drained[node] {
+                change = .blocked(
+                    "its disk is on \(drained), which is drained: roost node uncordon \(drained); "
+                        + "or, for a new one elsewhere with an empty disk: roost rm \(name)"
+                )
+            }
             guard let change else { continue }
             steps.append(Step(name, group.name, byName[name], change))
         }

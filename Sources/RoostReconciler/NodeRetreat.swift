@@ -10,6 +10,11 @@ package func retreat(
     from seen: VMObservation
 ) -> NodeAction? {
     guard let former else { return .purge }
+    // A copy that could not be made a machine of its own does not run as another, also when it was an
+    // earlier process that started it, and whatever was wished before: the next start renews it.
+    if seen.copy == .unrenewed, seen.isUp, former != .suspended, action.starts {
+        return .stop(graceSeconds: 0)
+    }
     switch (former, seen.vmm) {
     case (.running, .paused): return .resume
     case (.paused, .running): return .pause
@@ -68,7 +73,14 @@ package func aftermath(
     }
 }
 
+extension VMObservation {
+    fileprivate var isUp: Bool { vmm == .running || vmm == .paused }
+}
+
 extension NodeAction {
+    /// Whether its aim is that it runs anew.
+    fileprivate var starts: Bool { kind == .start || kind == .restart }
+
     /// Whether its aim is that nothing runs.
     fileprivate var stops: Bool {
         switch self {

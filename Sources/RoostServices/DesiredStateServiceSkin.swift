@@ -16,7 +16,7 @@ package struct DesiredStateServiceSkin: Roost_Fleet_V1_DesiredStateService.Simpl
         request: Roost_Fleet_V1_PlanStateRequest,
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_PlanStateResponse {
-        let sent = try Sent(request.hasState, request.state)
+        let sent = try await sent(request.hasState, request.state)
         let proposal = try await service.plan(sent.state, hash: sent.hash)
         return .with {
             $0.changes = proposal.plan.steps.map { step in
@@ -39,7 +39,7 @@ package struct DesiredStateServiceSkin: Roost_Fleet_V1_DesiredStateService.Simpl
         request: Roost_Fleet_V1_PublishStateRequest,
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_PublishStateResponse {
-        let sent = try Sent(request.hasState, request.state)
+        let sent = try await sent(request.hasState, request.state)
         let published = try await service.publish(
             .init(
                 sent.state,
@@ -62,7 +62,10 @@ package struct DesiredStateServiceSkin: Roost_Fleet_V1_DesiredStateService.Simpl
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_PublishedState {
         guard !request.name.isEmpty else { throw Fault.invalid("name", "is required") }
-        let report = try await service.report(request.name, project: project(request.project))
+        let report = try await service.report(
+            request.name,
+            project: project(request.project).name
+        )
         return try Roost_Fleet_V1_PublishedState(report)
     }
 
@@ -72,6 +75,21 @@ package struct DesiredStateServiceSkin: Roost_Fleet_V1_DesiredStateService.Simpl
     ) async throws -> Roost_Fleet_V1_ListStatesResponse {
         let reports = try await service.reports(project: projects(request.project))
         return try .with { $0.states = try reports.map(Roost_Fleet_V1_PublishedState.init) }
+    }
+
+    /// The state that came, whose every part is there for the caller: it is kept by the daemon itself.
+    private func sent(
+        _ isThere: Bool,
+        _ message: Roost_Fleet_V1_FleetState
+    ) async throws -> Sent {
+        var message = message
+        let project = try project(message.project)
+        message.project = project.name
+        let sent = try Sent(isThere, message)
+        for group in sent.state.groups {
+            try await service.requireReach(of: group.draft, in: project)
+        }
+        return sent
     }
 }
 

@@ -65,7 +65,7 @@ package struct ExplainServiceSkin: Roost_Ops_V1_ExplainService.SimpleServiceProt
         case .drain(let node): return .drain(node)
         case .lose(let node): return .lose(node)
         case .resize(let resize):
-            return .resize(
+            return try .resize(
                 resize.vm,
                 project: project(resize.project),
                 cores: Int(resize.cores),

@@ -2,6 +2,7 @@ package import GRPCCore
 package import RoostAPI
 package import RoostControl
 import RoostModel
+import RoostOperations
 import RoostStore
 import SwiftProtobuf
 
@@ -23,7 +24,34 @@ package struct NodeServiceSkin: Roost_Fleet_V1_NodeService.SimpleServiceProtocol
         request: Roost_Fleet_V1_GetNodeRequest,
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_Node {
-        Roost_Fleet_V1_Node(try fleet.get(request.node))
+        let node = try fleet.get(request.node)
+        var message = Roost_Fleet_V1_Node(node)
+        if let row = try await fleet.drainRow(node.facts.id) { message.drain = .init(row) }
+        return message
+    }
+
+    package func drainNode(
+        request: Roost_Fleet_V1_DrainNodeRequest,
+        context: ServerContext
+    ) async throws -> Roost_Fleet_V1_NodeChange {
+        var order = DrainOrder(
+            reason: request.reason,
+            suspends: request.suspend,
+            force: request.force
+        )
+        if request.hasTimeoutSeconds { order.graceSeconds = Int(request.timeoutSeconds) }
+        let report = try await fleet.drain(
+            request.node,
+            order,
+            etag: try RoostServices.etag(request.etag),
+            try requestContext(
+                "DrainNode",
+                request,
+                validateOnly: request.validateOnly,
+                answersWhenAccepted: try answersWhenAccepted(request.wait)
+            )
+        )
+        return .init(report)
     }
 
     package func cordonNode(
@@ -38,7 +66,17 @@ package struct NodeServiceSkin: Roost_Fleet_V1_NodeService.SimpleServiceProtocol
         request: Roost_Fleet_V1_UncordonNodeRequest,
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_NodeChange {
-        try await change(request.node, .uncordon, request.etag, request.validateOnly)
+        let report = try await fleet.uncordon(
+            request.node,
+            etag: try RoostServices.etag(request.etag),
+            try requestContext(
+                "UncordonNode",
+                request,
+                validateOnly: request.validateOnly,
+                answersWhenAccepted: try answersWhenAccepted(request.wait)
+            )
+        )
+        return .init(report)
     }
 
     package func setNodeLabels(
@@ -81,6 +119,63 @@ package struct NodeServiceSkin: Roost_Fleet_V1_NodeService.SimpleServiceProtocol
     }
 }
 
+extension Roost_Fleet_V1_NodeChange {
+    /// A drain, or the end of one, as the API shows it.
+    fileprivate init(_ report: FleetService.DrainReport) {
+        self.init()
+        node = .init(report.node)
+        changed = report.changed
+        guard let row = report.row else { return }
+        vms = row.targets.map { target in
+            var vm = Roost_Fleet_V1_DrainedVM(target, of: row)
+            switch report.rooms[target.vm] {
+            case .on(_, let name): vm.roomOn = name
+            case .nowhere(let why): vm.noRoom = why
+            case nil: break
+            }
+            return vm
+        }
+    }
+}
+
+extension Roost_Fleet_V1_NodeDrain {
+    fileprivate init(_ row: DrainRow) {
+        self.init()
+        operation = row.id.description
+        restores = row.kind == .restore
+        suspends = row.suspends
+        startTime = .init(row.startedAt)
+        if let finishedAt = row.finishedAt { endTime = .init(finishedAt) }
+        vms = row.targets.map { .init($0, of: row) }
+    }
+}
+
+extension Roost_Fleet_V1_DrainedVM {
+    fileprivate init(_ target: DrainTarget, of row: DrainRow) {
+        self.init()
+        vmID = target.vm.description
+        vmName = target.name
+        project = target.project
+        fleet = target.fleet ?? ""
+        operation = row.id.child(target.vm.description).description
+        outcome =
+            switch target.outcome {
+            case .pending: .pending
+            case .stopped: .stopped
+            case .suspended: .suspended
+            case .started: .started
+            case .already: .already
+            case .gone: .gone
+            case .left: .left
+            case .failed: .failed
+            }
+        guard let fault = target.fault?.fault else { return }
+        reason = fault.reason.rawValue
+        message = fault.message
+        remedy = fault.remedy
+    }
+}
+
 extension Roost_Fleet_V1_Node {
     /// The node as the API shows it.
     init(_ node: FleetService.Node) {
@@ -91,7 +186,7 @@ extension Roost_Fleet_V1_Node {
             switch node.facts.state {
             case .ready: .ready
             case .cordoned: .cordoned
-            case .draining: .draining
+            case .draining: node.isDrained ? .drained : .draining
             case .notReady: .notReady
             case .lost: .lost
             }

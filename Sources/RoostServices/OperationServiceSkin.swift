@@ -6,17 +6,21 @@ import RoostOperations
 import RoostStore
 import SwiftProtobuf
 
-/// `roost.ops.v1.OperationService` over the operations that ``VMService`` keeps.
+/// `roost.ops.v1.OperationService` over the operations that ``VMService`` keeps, and the drains of
+/// ``FleetService``.
 package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleServiceProtocol {
+    private let fleet: FleetService
     private let vms: VMService
 
-    package init(_ vms: VMService) { self.vms = vms }
+    package init(_ fleet: FleetService, _ vms: VMService) { (self.fleet, self.vms) = (fleet, vms) }
 
     package func getOperation(
         request: Roost_Ops_V1_GetOperationRequest,
         context: ServerContext
     ) async throws -> Roost_Ops_V1_Operation {
-        Roost_Ops_V1_Operation(try await vms.operation(try await whole(request.id)))
+        let id = try await whole(request.id)
+        if let drain = try await fleet.drainRow(operation: id) { return .init(drain) }
+        return Roost_Ops_V1_Operation(try await vms.operation(id))
     }
 
     package func listOperations(
@@ -34,7 +38,8 @@ package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleService
         let (rows, next) = try await vms.operations(of: vm, before: before, limit: limit)
         let states = Set(request.states)
         var response = Roost_Ops_V1_ListOperationsResponse()
-        response.operations = rows.map(Roost_Ops_V1_Operation.init)
+        response.operations = try await vms.operations(rows, admittedTo: Caller.current.view)
+            .map(Roost_Ops_V1_Operation.init)
             .filter { states.isEmpty || states.contains($0.state) }
         response.nextPageToken = next?.description ?? ""
         return response
@@ -49,6 +54,9 @@ package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleService
         guard (0...86_400).contains(limit) else {
             throw Fault.invalid("timeout_seconds", "\(limit) is outside 0 … 86400")
         }
+        if let drain = try await fleet.drainRow(operation: id) {
+            return .init(try await fleet.ending(drain, within: .seconds(limit)))
+        }
         return Roost_Ops_V1_Operation(try await vms.waitForOperation(id, limit: .seconds(limit)))
     }
 
@@ -56,16 +64,36 @@ package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleService
         request: Roost_Ops_V1_CancelOperationRequest,
         context: ServerContext
     ) async throws -> Roost_Ops_V1_Operation {
-        Roost_Ops_V1_Operation(try await vms.cancelOperation(try await whole(request.id)))
+        let id = try await whole(request.id)
+        if let drain = try await fleet.drainRow(operation: id) {
+            throw Fault(
+                .unsupported,
+                "a drain is not cancelled, it is ended: roost node uncordon \(drain.nodeName)"
+            )
+        }
+        return Roost_Ops_V1_Operation(try await vms.cancelOperation(id))
     }
 
-    /// The id that `text` is, or is the ending of: people see the last six characters.
+    /// The id that `text` is, or is the ending of: people see the last six characters. An operation on
+    /// what is not there for the caller is not there either.
     private func whole(_ text: String) async throws(Fault) -> OperationID {
-        let ending = text.hasPrefix("op-") ? text.dropFirst(3) : text[...]
-        guard OperationID(text) == nil, (6..<26).contains(ending.utf8.count) else {
-            return try operationID(text, field: "id")
+        let typed = text.hasPrefix("op-") ? text.dropFirst(3) : text[...]
+        let view = Caller.current.view
+        guard OperationID(text) == nil, (6..<26).contains(typed.utf8.count) else {
+            let id = try operationID(text, field: "id")
+            // A drain is the fleet's: for who is confined it is not there.
+            if view.isConfined {
+                let rows = [try await vms.operation(id)]
+                guard try await vms.operations(rows, admittedTo: view).count == 1 else {
+                    throw Fault(.operationNotFound, "no operation \(id)", metadata: ["op": text])
+                }
+            }
+            return id
         }
-        let found = try await vms.operations(endingIn: ending.lowercased())
+        let ending = typed.lowercased()
+        let rows = try await vms.operations(endingIn: ending)
+        let drains = view.isConfined ? [] : try await fleet.drains(endingIn: ending)
+        let found = try await vms.operations(rows, admittedTo: view).map(\.id) + drains
         guard let only = found.first else {
             throw Fault(.operationNotFound, "no operation '\(shown(text))'", metadata: ["op": text])
         }
@@ -90,6 +118,7 @@ extension Roost_Ops_V1_Operation {
                 $0.name = row.vmName
             }
         ]
+        parent = row.parent?.description ?? ""
         switch row.state {
         case .running: state = .running
         case .done: state = .succeeded
@@ -108,16 +137,58 @@ extension Roost_Ops_V1_Operation {
                 $0.detail = step.detail
             }
         }
-        if let fault = row.fault?.fault {
-            let info = Google_Rpc_ErrorInfo.with {
-                $0.reason = fault.reason.rawValue
-                $0.domain = errorDomain
-                $0.metadata = fault.metadata
+        if let fault = row.fault?.fault { error = .init(fault) }
+    }
+
+    /// A drain of a node, or the end of one: its VMs are its steps.
+    init(_ row: DrainRow) {
+        self.init()
+        id = row.id.description
+        method = row.method
+        principal = row.principal
+        subjects = [
+            .with {
+                $0.kind = "node"
+                $0.id = row.node.description
+                $0.name = row.nodeName
             }
-            error.code = Int32(RPCError.Code(fault.code).rawValue)
-            error.message = fault.message
-            // A message of ours always encodes.
-            error.details = (try? [Google_Protobuf_Any(message: info)]) ?? []
+        ]
+        let isOver = row.phase == .ended
+        state = !isOver ? .running : row.hasFailures ? .failed : .succeeded
+        done = isOver
+        createTime = .init(row.startedAt)
+        updateTime = .init(row.finishedAt ?? row.startedAt)
+        if let finishedAt = row.finishedAt { endTime = .init(finishedAt) }
+        steps = row.targets.map { target in
+            .with {
+                $0.name = target.name
+                switch target.outcome {
+                case .pending: $0.state = .running
+                case .failed: $0.state = .failed
+                default: $0.state = .done
+                }
+                $0.detail = target.outcome.rawValue
+                if let fault = target.fault { $0.detail += ": \(fault.message)" }
+            }
         }
+        if let fault = row.targets.first(where: { $0.outcome == .failed })?.fault?.fault {
+            error = .init(fault)
+        }
+    }
+}
+
+extension Google_Rpc_Status {
+    /// A fault as the record of an operation has it.
+    fileprivate init(_ fault: Fault) {
+        self.init()
+        let info = Google_Rpc_ErrorInfo.with {
+            $0.reason = fault.reason.rawValue
+            $0.domain = errorDomain
+            $0.metadata = fault.metadata
+        }
+        code = Int32(RPCError.Code(fault.code).rawValue)
+        message = fault.message
+        // A message of ours always encodes.
+        details = (try? [Google_Protobuf_Any(message: info)]) ?? []
     }
 }

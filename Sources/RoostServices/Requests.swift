@@ -6,12 +6,6 @@ package import RoostOperations
 import RoostStore
 package import SwiftProtobuf
 
-/// Who is asking, as the listener found out. Set by the composition root's interceptor.
-package enum Caller {
-    /// `uid:1000` on a Unix socket; `dev` on an open loopback port.
-    @TaskLocal package static var principal = "unknown"
-}
-
 /// The context of a call: its op id, who asks, and the digest that tells a repeat from a reuse.
 package func requestContext(
     _ method: String,
@@ -37,7 +31,7 @@ package func requestContext(
     }
     return RequestContext(
         operation: call.operation,
-        principal: Caller.principal,
+        principal: Caller.current.principal,
         method: method,
         digest: digits.joined(),
         validateOnly: validateOnly,
@@ -67,11 +61,29 @@ func change(_ outcome: VMOutcome) -> Roost_Compute_V1_VMChange {
     return change
 }
 
-/// The project that a request means.
-func project(_ text: String) -> String { text.isEmpty ? "default" : text }
+/// The project that a request means: the caller's own where it names none, else `default`.
+///
+/// - Throws: ``RoostModel/Reason/permissionDenied`` for another one than a caller is confined to.
+func project(_ text: String) throws(Fault) -> ProjectView {
+    guard let own = Caller.current.project else {
+        return ProjectView(text.isEmpty ? "default" : text)
+    }
+    guard text.isEmpty || text == own else {
+        throw Fault(
+            .permissionDenied,
+            "this caller is confined to the project \(own) and asked for \(shown(text))",
+            metadata: ["project": own]
+        )
+    }
+    return ProjectView(own, isConfined: true)
+}
 
-/// The projects that a list or watch means, as a filter has them: empty for every one.
-func projects(_ text: String) -> String { text == "-" ? "" : project(text) }
+/// The projects that a list or watch means, as a filter has them: empty for every one. Every one that
+/// there is for a confined caller is its own.
+func projects(_ text: String) throws(Fault) -> String {
+    guard text == "-" else { return try project(text).name }
+    return Caller.current.project ?? ""
+}
 
 /// Whether a call is answered as soon as its operation is durable.
 func answersWhenAccepted(_ until: Roost_Compute_V1_Wait.Until) throws(Fault) -> Bool {

@@ -20,7 +20,10 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         request: Roost_Compute_V1_CreateVMRequest,
         context: ServerContext
     ) async throws -> Roost_Compute_V1_VM {
-        let draft = try VMDraft(request)
+        var draft = try VMDraft(request)
+        let project = try project(request.project)
+        draft.project = project.name
+        try await vms.requireReach(of: draft, in: project)
         let outcome = try await vms.create(
             draft,
             try requestContext(
@@ -48,7 +51,7 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> Roost_Compute_V1_ListVMsResponse {
         let token = request.pageToken.isEmpty ? nil : try PageToken(request.pageToken)
         let filter = VMFilter(
-            project: projects(request.project),
+            project: try projects(request.project),
             node: try vms.findNode(request.node),
             states: Set(try request.states.map { try VMState($0) }),
             selector: try Selector(request.selector),
@@ -69,7 +72,7 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
         context: ServerContext
     ) async throws {
         let filter = VMFilter(
-            project: projects(request.project),
+            project: try projects(request.project),
             selector: try Selector(request.selector)
         )
         let only =
@@ -100,12 +103,15 @@ package struct VMServiceSkin: Roost_Compute_V1_VMService.SimpleServiceProtocol {
     ) async throws -> Roost_Compute_V1_VM {
         let fields = try Set(updateFields(request.updateMask.paths).map { try field($0) })
         _ = try answersWhenAccepted(request.wait)
+        let project = try project(request.project)
+        let draft = try VMDraft(request.vm)
+        try await vms.requireReach(of: draft, in: project)
         let outcome = try await vms.update(
             request.id,
-            project: project(request.project),
+            project: project,
             VMUpdate(
                 fields: fields,
-                draft: try VMDraft(request.vm),
+                draft: draft,
                 etag: try etag(request.etag)
             ),
             try requestContext("UpdateVM", request, validateOnly: request.validateOnly)

@@ -47,7 +47,7 @@ extension Invariants {
     }
 
     /// What a client was told of a node.
-    func answered(of node: NodeHost, _ outcome: FleetService.Outcome) {
-        require(outcome.node.facts.id == node.id, "one node was meant, and another one answered")
+    func answered(of node: NodeHost, _ answer: FleetService.Node) {
+        require(answer.facts.id == node.id, "one node was meant, and another one answered")
     }
 }

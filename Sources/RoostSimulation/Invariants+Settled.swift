@@ -24,6 +24,7 @@ extension Invariants {
         for node in world.nodes { found += strays(on: node) }
         found += promises(world)
         found += fleetProblems(world)
+        found += drainProblems()
         return found
     }
 
@@ -49,6 +50,7 @@ extension Invariants {
         if state != .suspended, node.hypervisor.isWhole(saved) {
             found.append("\(what) and its memory is kept, which is older than its disk")
         }
+        found += guestProblems(vm)
         if state == .running, disks.live[vm.id]?.isUnrenewed == true {
             found.append("\(what) and believes to be its template")
         }

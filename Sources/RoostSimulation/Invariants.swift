@@ -39,8 +39,14 @@ final class Invariants: @unchecked Sendable {
     var publications: [String: FleetState] = [:]
     /// By fleet: the hash of each generation.
     var generations: [String: [Int64: String]] = [:]
+    /// Drains of nodes and ends of them, and which drain lasts on which node.
+    var drains: [OperationID: DrainRow] = [:]
+    var drainMarks: [NodeID: OperationID] = [:]
     /// By fleet: names of VMs that its keeper took down for a change, and that have not run since.
     var takenDown: [String: Set<String>] = [:]
+    /// Every event, in order, and the keys under which they were kept.
+    var told: [PlacedEvent] = []
+    var eventKeys: Set<String> = []
     /// VMs that are gone for good.
     private var purged: Set<VMID> = []
     private var answers: [OperationID: Answer] = [:]
@@ -70,6 +76,7 @@ final class Invariants: @unchecked Sendable {
     // MARK: After each commit of the control side
 
     func committed(_ batch: Batch, _ revision: Revision) {
+        checkEvents(of: batch, revision)
         let orders = keepersOrders(in: batch)
         for write in batch.writes {
             switch write {
@@ -87,6 +94,7 @@ final class Invariants: @unchecked Sendable {
         }
         for order in orders { ordered(order.row, over: order.vm) }
         checkRows()
+        lookAtGuests(after: batch)
         look()
     }
 
@@ -105,6 +113,9 @@ final class Invariants: @unchecked Sendable {
             cameUp(vm)
         case let fleet as FleetStateRow: published(fleet)
         case let node as NodeRow: nodeRows[node.node] = node
+        case let mark as DrainMark: drainMarks[mark.node] = mark.drain
+        case let drain as DrainRow:
+            drainMoved(drains.updateValue(drain, forKey: drain.id), drain)
         case let operation as OperationRow:
             let old = operations.updateValue(operation, forKey: operation.id)
             settled(old, operation)
@@ -176,6 +187,7 @@ final class Invariants: @unchecked Sendable {
         case NameRow.table: names[key] = nil
         case PortRow.table: ports[key] = nil
         case Checkpoint.table: forgot(key, batch)
+        case DrainMark.table: drainMarks = drainMarks.filter { $0.key.description != key }
         case VM.table:
             guard let id = VMID(key), let vm = vms.removeValue(forKey: id) else { return }
             purged.insert(id)
@@ -266,6 +278,7 @@ final class Invariants: @unchecked Sendable {
                 )
             }
             lookAtCheckpoints(on: node)
+            lookAtDrain(of: node)
             for id in purged.sorted() {
                 require(
                     content.live[id] == nil && content.trashed[id] == nil,
@@ -289,6 +302,7 @@ final class Invariants: @unchecked Sendable {
                     "\(machine.launch.name) goes on at \(memory), and its disk is at \(said)"
                 )
             }
+            goesOn(machine, on: node)
             node.hypervisor.work(id)
         }
     }

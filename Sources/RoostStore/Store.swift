@@ -113,6 +113,9 @@ package struct Batch: Sendable {
     /// What must hold for the batch to happen. Checked in order, before any write.
     package private(set) var conditions: [Condition] = []
     package private(set) var writes: [Write] = []
+    /// The rows that ``writes`` replace or remove, as they were read: if the batch happens, that is what
+    /// was there. For whoever tells what changed; no store looks at them.
+    package private(set) var former: [any Row] = []
 
     package init() {}
 
@@ -136,6 +139,7 @@ package struct Batch: Sendable {
     /// Writes `row` if it is still the one that was read.
     package mutating func replace<R: Row>(_ old: Versioned<R>, with row: R) {
         require(R.self, old.row.key, at: old.version)
+        former.append(old.row)
         put(row)
     }
 
@@ -144,10 +148,24 @@ package struct Batch: Sendable {
         writes.append(.delete(table: R.table, key: key))
     }
 
+    /// Writes `row` over `old`, also when that has changed since it was read.
+    package mutating func overwrite<R: Row>(_ old: Versioned<R>, with row: R) {
+        former.append(old.row)
+        put(row)
+    }
+
+    /// Removes `old` if it is still as it was read.
+    package mutating func remove<R: Row>(_ old: Versioned<R>) {
+        require(R.self, old.row.key, at: old.version)
+        former.append(old.row)
+        delete(R.self, old.row.key)
+    }
+
     /// Adds everything of `other` after what is here.
     package mutating func append(_ other: Batch) {
         conditions += other.conditions
         writes += other.writes
+        former += other.former
     }
 
     /// One thing that must hold.

@@ -68,14 +68,25 @@ package struct Authority: Sendable {
     /// The key, for a file of mode 0600.
     package var pem: Secret { keys.pem }
 
-    /// A certificate that the holder of `key` is `identity`, for `lifetime` seconds from `now`.
+    /// A certificate that the holder of `key` is `identity`, for `lifetime` seconds from `now`; `names` are
+    /// DNS names and `addresses` the bytes of IP addresses at which clients that are not ours call it.
     package func issue(
         _ identity: FleetIdentity,
         to key: Certificate.PublicKey,
         at now: Timestamp,
-        lifetime: Int64 = Authority.leafLifetime
+        lifetime: Int64 = Authority.leafLifetime,
+        names: [String] = [],
+        addresses: [[UInt8]] = []
     ) throws(Fault) -> Leaf {
         let end = now.adding(seconds: lifetime)
+        // The name is for clients that insist on one; who it is, the URI says.
+        var called: [GeneralName] = [
+            .uniformResourceIdentifier(identity.uri), .dnsName("roost"),
+        ]
+        for name in names { called.append(.dnsName(name)) }
+        for address in addresses {
+            called.append(.ipAddress(ASN1OctetString(contentBytes: address[...])))
+        }
         do {
             let certificate = try Certificate(
                 version: .v3,
@@ -92,10 +103,7 @@ package struct Authority: Sendable {
                     Critical(BasicConstraints.notCertificateAuthority)
                     Critical(KeyUsage(digitalSignature: true))
                     try ExtendedKeyUsage([.serverAuth, .clientAuth])
-                    // The name is for clients that insist on one; who it is, the URI says.
-                    SubjectAlternativeNames([
-                        .uniformResourceIdentifier(identity.uri), .dnsName("roost"),
-                    ])
+                    SubjectAlternativeNames(called)
                 },
                 issuerPrivateKey: Certificate.PrivateKey(keys.key)
             )

@@ -34,6 +34,36 @@ package struct TrustedAuthority: Sendable {
         }
     }
 
+    /// The certificate in PEM, for clients that are not ours.
+    package var pem: String {
+        PEMDocument(type: "CERTIFICATE", derBytes: der).pemString + "\n"
+    }
+
+    /// Makes sure that a server is `identity` of the fleet whose authority has this fingerprint; `chain`
+    /// is what it shows: DER, its own certificate first.
+    ///
+    /// - Throws: ``Reason/accessTokenInvalid`` for another fleet; as ``identity(of:)``.
+    package static func require(
+        _ identity: FleetIdentity,
+        _ chain: [[UInt8]],
+        fingerprint: String
+    ) async throws(Fault) {
+        guard let first = chain.first,
+            let der = chain.first(where: { sha256Hex($0) == fingerprint })
+        else {
+            throw Fault(
+                .accessTokenInvalid,
+                "the server is of another fleet than the access token, which was not sent"
+            )
+        }
+        let leaf = try Leaf(der: first, path: "the server's certificate")
+        let trust = try TrustedAuthority(der: der, path: "the server's authority")
+        let found = try await trust.identity(of: leaf.certificate)
+        guard found == identity else {
+            throw Fault(.unauthenticated, "\(found) answers where \(identity) should")
+        }
+    }
+
     /// Who the holder of `leaf` is.
     ///
     /// - Throws: ``Reason/unauthenticated`` when it is not of this authority, not valid now, or says

@@ -8,6 +8,7 @@ import RoostLinux
 import RoostModel
 import RoostOperations
 import RoostServices
+import RoostTrust
 
 /// What is served where: one server for each address.
 extension World {
@@ -19,9 +20,12 @@ extension World {
     ) async throws(Fault) -> [any Serving] {
         var servers: [any Serving] = []
         let fleetAddress = membership == nil ? "" : try settings.fleetAddress()
+        let users = try everything(settings, fleetAddress)
         if let path = settings.socketPath {
             try await prepareSocket(path)
-            servers.append(server(.unix(path: path), log, fleetAddress))
+            servers.append(
+                listener.serve(.unix(path: path), users, .local, log)
+            )
         }
         if let membership, let authority {
             let listen = try settings.fleetListen()
@@ -33,7 +37,19 @@ extension World {
             log.warning(
                 "--dev: serving \(tcp.host):\(tcp.port) WITHOUT AUTHENTICATION, with simulated VMs and a store in memory"
             )
-            servers.append(server(.tcp(host: tcp.host, port: tcp.port), log, fleetAddress))
+            let address = ListenAddress.tcp(host: tcp.host, port: tcp.port)
+            servers.append(listener.serve(address, users, .open, log))
+        }
+        if let authority, let api = try settings.usersListen() {
+            let entrance = try Entrance(
+                AccessTokens(vms),
+                authority,
+                settings,
+                at: surroundings.wall.now(),
+                log
+            )
+            let address = ListenAddress.tcp(host: api.host, port: api.port)
+            servers.append(listener.serve(address, users, entrance, log))
         }
         if let text = settings.nodeListen {
             let address = try Settings.address(text, field: "--node-listen")
@@ -44,7 +60,9 @@ extension World {
                 )
             }
             let own = services(of: sites)
-            servers.append(listener.serve(.tcp(host: address.host, port: address.port), own, log))
+            servers.append(
+                listener.serve(.tcp(host: address.host, port: address.port), own, .open, log)
+            )
         }
         return servers
     }
@@ -57,11 +75,10 @@ extension World {
     }
 
     /// Everything, for users.
-    private func server(
-        _ address: ListenAddress,
-        _ log: Logger,
+    private func everything(
+        _ settings: Settings,
         _ fleetAddress: String
-    ) -> Server {
+    ) throws(Fault) -> [String: any RegistrableRPCService] {
         var all: [String: any RegistrableRPCService] = [
             "roost.compute.v1.VMService": VMServiceSkin(vms, guests),
             "roost.compute.v1.CheckpointService": CheckpointServiceSkin(vms),
@@ -72,22 +89,30 @@ extension World {
             "roost.fleet.v1.DesiredStateService": DesiredStateServiceSkin(desired),
             "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
             "roost.ops.v1.UsageService": UsageServiceSkin(fleet),
-            "roost.ops.v1.OperationService": OperationServiceSkin(vms),
+            "roost.ops.v1.EventService": EventServiceSkin(vms),
+            "roost.ops.v1.OperationService": OperationServiceSkin(fleet, vms),
             "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
         ]
         all.merge(services(of: sites)) { $1 }
         if let membership, let authority {
             let entropy = surroundings.entropy
+            let random: @Sendable (Int) -> [UInt8] = { count in
+                (0..<count).map { _ in UInt8(truncatingIfNeeded: entropy.next()) }
+            }
+            all["roost.fleet.v1.AccessService"] = AccessServiceSkin(
+                AccessTokens(vms),
+                authority.trust,
+                address: try settings.apiAddress(),
+                random: random
+            )
             all["roost.fleet.v1.JoinTokenService"] = JoinTokenSkin(
                 membership,
                 authority,
                 address: fleetAddress,
-                random: { count in
-                    (0..<count).map { _ in UInt8(truncatingIfNeeded: entropy.next()) }
-                }
+                random: random
             )
         }
-        return listener.serve(address, all, log)
+        return all
     }
 
     /// The node's own, for a control plane; none without a node.
@@ -126,19 +151,23 @@ struct Listener {
     /// Plain pages beside the calls.
     let pages: @Sendable (WebRequest) async -> WebResponse?
 
-    /// Serves `services`, by full name, with health and reflection of just those.
+    /// Serves `services`, by full name, with health and reflection of just those, to whom `entrance`
+    /// lets in.
     func serve(
         _ address: ListenAddress,
         _ services: [String: any RegistrableRPCService],
+        _ entrance: Entrance,
         _ log: Logger
     ) -> Server {
         var configuration = ConnectConfiguration(address: address)
+        configuration.tls = entrance.tls
         configuration.aliases = [
             "limiquantix.compute.v1.VMService": "roost.compute.v1.VMService"
         ]
         let pages = pages
         configuration.routes = { request in
-            if let refusal = request.refusal { return refusal }
+            if let refusal = request.refusal(by: entrance.origins) { return refusal }
+            if let refusal = await request.refusal(at: entrance.door) { return refusal }
             return await pages(request)
         }
         configuration.logger = log
@@ -166,7 +195,7 @@ struct Listener {
             interceptors: [
                 CallInterceptor(), meter, CallLog(log: log),
                 CancellationInterceptor { stop.isSet },
-                OriginInterceptor(), PrincipalInterceptor(),
+                OriginInterceptor(own: entrance.origins), Gate(entrance.door),
             ]
         )
     }

@@ -77,6 +77,22 @@ struct Settings: ParsableArguments {
 
     @Option(
         help: """
+            For --role control: address and port where users call, gRPC and Connect over TLS, with an \
+            access token (roost access create). Without it nobody but this host's user calls.
+            """
+    )
+    var apiListen: String?
+
+    @Option(
+        help: """
+            For --role control: a further name of this host by which users call --api-listen; may be \
+            given several times. The first is the one in what roost access create prints.
+            """
+    )
+    var apiName: [String] = []
+
+    @Option(
+        help: """
             An address and port for the node's own gRPC service, such as 127.0.0.1:9090. With --role \
             node: 0.0.0.0:9090 without; port 0 takes a free one.
             """
@@ -124,6 +140,10 @@ struct Settings: ParsableArguments {
                 wrong.append(.init(flag, "is for --role node, and this is \(role.rawValue)"))
             }
         }
+        if role != .control {
+            if apiListen != nil { wrong.append(.init("--api-listen", "is for --role control")) }
+            if !apiName.isEmpty { wrong.append(.init("--api-name", "is for --role control")) }
+        }
         if role != .standalone {
             if dev {
                 wrong.append(
@@ -156,6 +176,32 @@ struct Settings: ParsableArguments {
     func fleetListen() throws(Fault) -> (host: String, port: Int) {
         let address = try Self.address(listen ?? "0.0.0.0:8443", field: "--listen")
         return try Self.numeric(address, field: "--listen")
+    }
+
+    /// Where users call a control plane; `nil`: nowhere.
+    func usersListen() throws(Fault) -> (host: String, port: Int)? {
+        guard let text = apiListen else { return nil }
+        let field = "--api-listen"
+        let found = try Self.numeric(try Self.address(text, field: field), field: field)
+        guard found.port > 0 else {
+            throw .invalid(field, "needs a port of its own: tokens are printed with it")
+        }
+        for name in apiName where !Self.isHostName(name) {
+            throw .invalid("--api-name", "'\(shown(name))' is no name of a host")
+        }
+        return found
+    }
+
+    private static func isHostName(_ text: String) -> Bool {
+        (1...253).contains(text.utf8.count)
+            && text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
+                (1...63).contains(label.utf8.count) && !label.hasPrefix("-")
+                    && !label.hasSuffix("-")
+                    && label.utf8.allSatisfy {
+                        (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0)
+                            || $0 == 45
+                    }
+            }
     }
 
     /// Where a node serves its control plane.

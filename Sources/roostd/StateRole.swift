@@ -18,8 +18,9 @@ extension Settings {
     private static func owner(of directory: String) -> Role? {
         let marks: [(String, Role)] = [
             ("fleet/authority.key", .control), ("fleet/node.key", .node),
-            // Control's rows, and a node's: both are one daemon's.
-            ("roost.db", .standalone), ("node.db", .standalone),
+            // A node's rows, without a key. Control's rows say nothing: a control plane that died at
+            // its first start has them and no authority yet.
+            ("node.db", .standalone),
         ]
         return marks.first { access("\(directory)/\($0.0)", F_OK) == 0 }?.1
     }

@@ -222,6 +222,9 @@ struct World: Sendable {
         if isControl {
             let listen = try settings.fleetListen()
             sockets.append("\(listen.host):\(listen.port) (nodes)")
+            if let api = try settings.usersListen() {
+                sockets.append("\(api.host):\(api.port) (users)")
+            }
         } else if let tcp = try settings.tcp() {
             sockets.append("\(tcp.host):\(tcp.port)")
         }
@@ -258,8 +261,9 @@ struct World: Sendable {
         for site in sites { await site.vms.sweepForks(except: known) }
         try await membership?.recover()
         try await vms.recover()
+        try await fleet.recover()
         try await guests.recover()
-        let (vms, sites, clock) = (vms, sites, surroundings.clock)
+        let (vms, fleet, sites, clock) = (vms, fleet, sites, surroundings.clock)
         spawner.spawn {
             await followTime(of: clock) { for site in sites { await site.sessions.stepClocks() } }
         }
@@ -267,6 +271,7 @@ struct World: Sendable {
         spawner.spawn {
             while !Task.isCancelled {
                 await vms.keepHouse()
+                await fleet.keepHouse()
                 for site in sites { await site.vms.keepHouse() }
                 try? await clock.sleep(for: .seconds(3600))
             }

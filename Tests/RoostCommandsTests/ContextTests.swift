@@ -1,5 +1,6 @@
 import Foundation
 import RoostModel
+import RoostTrust
 import Testing
 
 @testable import RoostCommands
@@ -10,6 +11,9 @@ import Testing
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://127.9.8.7:1/", "http://127.9.8.7:1"),
         ("http://localhost:80", "http://127.0.0.1:80"), ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://roost.example:8444/", "https://roost.example:8444"),
+        ("https://10.0.0.1:8444", "https://10.0.0.1:8444"),
+        ("https://[fd00::1]:8444", "https://[fd00::1]:8444"),
     ])
     func loopbackAndSocketsAreRead(text: String, wanted: String) throws {
         #expect(try Endpoint(text).description == wanted)
@@ -24,11 +28,46 @@ import Testing
         ("http://127.0.0.1.evil.org:80", .invalidFields),
         ("http://127.0.0.01:80", .invalidFields), ("http://u@127.0.0.1:80", .invalidFields),
         ("http://127.0.0.1:80/x", .invalidFields), ("ftp://127.0.0.1:80", .invalidFields),
-        ("", .invalidFields), ("https://roost.example:8443", .unsupported),
+        ("", .invalidFields), ("https://roost.example", .invalidFields),
+        ("https://:8444", .invalidFields), ("https://roost.example:0", .invalidFields),
+        ("https://roost.example:8444/x", .invalidFields), ("https://a b:8444", .invalidFields),
+        ("https://[::1:8444", .invalidFields), ("https://t@roost.example:8444", .invalidFields),
     ])
     func everythingElseIsRefused(text: String, reason: Reason) {
         let fault = #expect(throws: Fault.self) { try Endpoint(text) }
         #expect(fault?.reason == reason, "\(text)")
+    }
+}
+
+@Suite struct AccessTextTests {
+    static let token = AccessToken(
+        id: Array(repeating: 1, count: 6),
+        secret: Array(repeating: 2, count: 16),
+        fingerprint: String(repeating: "a", count: 64)
+    )
+
+    @Test func whatIsPrintedIsReadWithItsAddressOrWithout() throws {
+        let text = Self.token.text.reveal()
+        #expect(try AccessText(text).token == Self.token)
+        #expect(try AccessText(text).endpoint == nil)
+        let whole = try AccessText("https://\(text)@control.example:8444")
+        #expect(whole.token == Self.token && whole.endpoint == "https://control.example:8444")
+        let endpoint = Endpoint.fleet(host: "control.example", port: 8444, Self.token)
+        #expect(endpoint.description == "https://control.example:8444")
+    }
+
+    @Test func whatIsCutOrHasNoAddressIsRefused() {
+        let text = Self.token.text.reveal()
+        let cases: [(String, Reason)] = [
+            ("", .accessTokenInvalid), ("https://\(text)", .accessTokenInvalid),
+            ("https://\(text.dropLast())@h:1", .accessTokenInvalid),
+            ("https://\(text)@h", .invalidFields), ("https://\(text)@\(text)@h:1", .invalidFields),
+        ]
+        for (text, reason) in cases {
+            let fault = #expect(throws: Fault.self) { try AccessText(text) }
+            #expect(fault?.reason == reason)
+            #expect(fault?.message.contains("0202020202") == false)
+        }
     }
 }
 

@@ -116,6 +116,24 @@ struct BytesTests {
         await #expect(throws: (any Error).self) { try await blocked.value }
     }
 
+    @Test func aWriterThatIsCancelledWaitsNoLongerAndLosesNothing() async throws {
+        let handoff = Handoff<Int>(capacity: 1)
+        try await handoff.send(1)
+        let waiting = Task { try await handoff.send(2) }
+        waiting.cancel()
+        await #expect(throws: CancellationError.self) { try await waiting.value }
+        // What ends a call is said by a task that may be cancelled already.
+        let late = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            try await handoff.send(3)
+        }
+        await #expect(throws: CancellationError.self) { try await late.value }
+        handoff.finish()
+        var got: [Int] = []
+        while let next = await handoff.next() { got.append(next) }
+        #expect(got == [1, 2, 3])
+    }
+
     @Test(arguments: [
         ("0", "0m"), ("200", "200m"), ("99999999", "99999999m"), ("100000000", "100000S"),
         ("9999999999", "9999999S"),

@@ -210,6 +210,41 @@ struct StreamTests {
         #expect(answer.isEmpty)
     }
 
+    /// The peer's answer to the last ping comes first: from then on the end of the answer is what the
+    /// connection closes at.
+    @Test func anAnswerThatIsGivenAfterTheEndBeganArrivesWhole() async throws {
+        let serving = Serving()
+        let answer = try await serving.run { port, transport in
+            let path = "/roost.compute.v1.VMService/GetVM"
+            return try await FrameClient.call(port: port, path: path, json: #"{"id":"stubborn"}"#) {
+                client in
+                for await _ in serving.vms.slowCalls.stream { break }
+                transport.beginGracefulShutdown()
+                var answer: [UInt8] = []
+                while let frame = try await client.next() {
+                    switch (frame.kind, frame.stream) {
+                    case (FrameClient.ping, _) where frame.flags == 0:
+                        try await client.send(
+                            FrameClient.ping,
+                            flags: FrameClient.lastOrAnswer,
+                            stream: 0,
+                            frame.content
+                        )
+                    case (FrameClient.goAway, _) where frame.content.starts(with: [0, 0, 0, 1]):
+                        serving.vms.release.continuation.yield()
+                    case (FrameClient.data, 1):
+                        answer += frame.content
+                        if frame.flags == FrameClient.lastOrAnswer { return answer }
+                    default: break
+                    }
+                }
+                return answer + Array(" and no end".utf8)
+            }
+        }
+        let text = String(decoding: answer, as: UTF8.self)
+        #expect(text.contains("no VM 'éstubborn'") && text.hasSuffix("}"))
+    }
+
     @Test func keepAliveServesManyCallsOnOneConnection() async throws {
         let url = "roost.compute.v1.VMService/GetVM"
         let answer = try await Serving().run { port in

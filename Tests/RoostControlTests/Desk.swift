@@ -329,6 +329,7 @@ final class Meanwhile: Failpoints {
 final class Wall: WallClock {
     private let time = Mutex(Timestamp(milliseconds: 43_200_000))
     func now() -> Timestamp { time.withLock { $0 } }
+    func pass(seconds: Int64) { time.withLock { $0 = $0.adding(seconds: seconds) } }
     func pass(days: Int64) { time.withLock { $0 = $0.adding(seconds: days * 24 * 3600) } }
 }
 

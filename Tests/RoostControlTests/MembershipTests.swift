@@ -32,6 +32,8 @@ struct MembershipTests {
         try await withDesk { desk in
             let membership = try await Self.membership(desk)
             let store = desk.vms.parts.store
+            // That it has registered is an event, which is written by itself.
+            while !desk.vms.untold.withLock({ $0.isEmpty }) { await Task.yield() }
             let before = try await store.revision()
             for _ in 0..<100 {
                 _ = try await membership.beat(desk.node, keyDigest: "key", stateHash: 7)

@@ -27,6 +27,24 @@ struct PlacementTests {
         }
     }
 
+    /// Of one generation too: it ran, and its VMM ended. Its room was lost until a restart.
+    @Test("give back what ended, when a read of before is answered after that")
+    func lateRunning() async throws {
+        try await withDesk { desk in
+            let directory = NodeDirectory()
+            desk.join(directory)
+            let ran = try await desk.place("box", running: true)
+            directory.count(ran)
+            let all = try #require(directory.fleet.free(desk.node)?.cores) + ran.spec.cores
+            var ended = ran
+            _ = ended.become(.failed, reason: "the VMM ended", at: ran.createdAt)
+            directory.confirm(ended, at: Revision(8))
+            #expect(directory.fleet.free(desk.node)?.cores == all)
+            directory.confirm(ran, at: Revision(7))
+            #expect(directory.fleet.free(desk.node)?.cores == all)
+        }
+    }
+
     @Test("two creates on two equal nodes: spread 1 + 1, pack 2 + 0", arguments: [true, false])
     func strategies(isSpread: Bool) async throws {
         try await withDesk(nodes: 2, strategy: isSpread ? .spread : .pack) { desk in

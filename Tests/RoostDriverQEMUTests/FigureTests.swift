@@ -29,7 +29,7 @@ struct FigureTests {
         print("start to QMP answered: p50 \(starts[15]), worst \(starts[29])")
         print("kill to reaped and cleaned: p50 \(kills[15]), worst \(kills[29])")
         #expect(descriptors() <= before + 4)
-        #expect(kills[15] < .milliseconds(200))
+        #expect(kills[15] < .seconds(1))
         try await shop.close(driver)
     }
 
@@ -64,10 +64,10 @@ struct FigureTests {
         try await driver.start(launch)
         let path = "\(launch.directory)/console.log"
         // Under emulation 3 MiB take some seconds; the log keeps 1 … 2 MiB and a quarter second's worth.
-        let size = try await waitForConsole(launch, moreThan: 2_400_000, within: .seconds(60))
+        let size = try await waitForConsole(launch, moreThan: 2_400_000, within: .seconds(180))
         #expect(size > 2_400_000)
         var state = stat()
-        let deadline = ContinuousClock.now + .seconds(5)
+        let deadline = ContinuousClock.now + .seconds(30)
         repeat {
             _ = await Reactor.shared.sleep(until: .now + .milliseconds(50))
             stat(path, &state)

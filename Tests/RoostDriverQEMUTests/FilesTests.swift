@@ -11,32 +11,6 @@ struct FilesTests {
         VMSpec(cores: 1, memoryMiB: 128, rootDiskGiB: 2, image: "sha256:i", kernel: "sha256:k")
     }
 
-    private func tools(_ root: String, failing: Bool = false) -> NodeFileTools {
-        let disks = DiskTool()
-        return NodeFileTools(
-            makeOverlay: { path, backing, format, size async throws(Fault) in
-                if failing {
-                    try DurableFile.write(path, [1])
-                    throw Fault(.diskFull, "no room", metadata: ["path": path])
-                }
-                try await disks.makeOverlay(
-                    path,
-                    over: backing,
-                    format: format.rawValue,
-                    gibibytes: size
-                )
-            },
-            flattenDisk: { source, path async throws(Fault) in
-                try await disks.flatten(source, to: path)
-            },
-            growDisk: { path, size async throws(Fault) in
-                try await disks.grow(path, toGiB: size)
-            },
-            imagePath: { _ in "\(root)/image.raw" },
-            kernelPaths: { _ in KernelPaths(kernel: "/k", initramfs: "/i", modules: nil) }
-        )
-    }
-
     private func files(
         _ shop: Workshop,
         failing: Bool = false
@@ -45,7 +19,7 @@ struct FilesTests {
         return try NodeFiles(
             stateDirectory: shop.root,
             memoryDirectory: shop.memory,
-            tools: tools(shop.root, failing: failing)
+            tools: diskTools(image: "\(shop.root)/image.raw", failing: failing)
         )
     }
 

@@ -22,6 +22,42 @@ struct ForkingTests {
         try await shop.close()
         try result.get()
     }
+
+    @Test("a channel to the agent goes on with the machine, and ends with it")
+    func channel() async throws {
+        let shop = try QEMUForkingWorkshop()
+        let result: Result<Void, any Error>
+        do {
+            let launch = try await shop.newLaunch()
+            try await shop.driver.start(launch)
+            let channel = try await shop.qemu.guestChannel(launch.id)
+            let guest = NobodyToHold()
+            for _ in 0..<2 {
+                let order = SaveOrder(
+                    folder: try await shop.newFolder(),
+                    memory: .onHost,
+                    afterwards: .goesOn
+                )
+                _ = try await shop.driver.save(launch, order, holding: guest)
+                // Refused where the other end is closed.
+                try await channel.write([1, 2, 3])
+            }
+            try await shop.qemu.kill(launch.id)
+            let end = try await channel.read(upTo: 1)
+            #expect(end.isEmpty)
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        try await shop.close()
+        try result.get()
+    }
+}
+
+/// A guest without programs.
+private struct NobodyToHold: GuestHold {
+    func hold() async throws(Fault) {}
+    func letGo() async throws(Fault) {}
 }
 
 /// Guests that say a … z; numbers are 0 … 25.

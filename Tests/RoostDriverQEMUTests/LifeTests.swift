@@ -102,7 +102,7 @@ struct LifeTests {
         }
         delays.sort()
         print("SIGKILL to waitForExit: p50 \(delays[10]), worst \(delays[19])")
-        #expect(delays[19] < .milliseconds(500))
+        #expect(delays[19] < .seconds(1))
         try await shop.close(driver)
     }
 
@@ -160,7 +160,7 @@ struct LifeTests {
     @Test func twoHostsOfOnePortAreRefusedByName() async throws {
         let shop = try Workshop()
         let driver = shop.driver()
-        let port = PublishedPort(hostPort: 39_417, guestPort: 80)
+        let port = PublishedPort(hostPort: 18_477, guestPort: 80)
         var one = try await shop.launch(.counter, ports: [port])
         one.network = .user
         try await driver.start(one)

@@ -25,7 +25,7 @@ struct ProbeTests {
             within: .milliseconds(10)
         )
         #expect(outcome == .silent)
-        #expect(took < .seconds(1))
+        #expect(took < .seconds(5))
     }
 
     @Test func anAcceleratorThatQEMUDoesNotHaveIsRefusedInItsWords() async {

@@ -10,28 +10,6 @@ import Testing
 /// Files of QEMU's and `du` beside them: what is said of a state directory is what it takes.
 @Suite("What a state directory holds")
 struct UsageTests {
-    private func tools(_ root: String) -> NodeFileTools {
-        let disks = DiskTool()
-        return NodeFileTools(
-            makeOverlay: { path, backing, format, size async throws(Fault) in
-                try await disks.makeOverlay(
-                    path,
-                    over: backing,
-                    format: format.rawValue,
-                    gibibytes: size
-                )
-            },
-            flattenDisk: { source, path async throws(Fault) in
-                try await disks.flatten(source, to: path)
-            },
-            growDisk: { path, size async throws(Fault) in
-                try await disks.grow(path, toGiB: size)
-            },
-            imagePath: { _ in "\(root)/images/ab/root.ext4" },
-            kernelPaths: { _ in KernelPaths(kernel: "/k", initramfs: "/i", modules: nil) }
-        )
-    }
-
     /// Bytes that `du` counts in `path`.
     private func measured(_ path: String) async throws -> UInt64 {
         let result = try await runTool(
@@ -59,7 +37,7 @@ struct UsageTests {
         let files = try NodeFiles(
             stateDirectory: shop.root,
             memoryDirectory: shop.memory,
-            tools: tools(shop.root)
+            tools: diskTools(image: "\(shop.root)/images/ab/root.ext4")
         )
         let (box, copy) = (VMID(bits: 5), VMID(bits: 6))
         let spec = VMSpec(cores: 1, memoryMiB: 128, rootDiskGiB: 1, image: "i", kernel: "k")

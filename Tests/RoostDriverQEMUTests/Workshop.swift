@@ -1,6 +1,7 @@
 import Foundation
 import RoostDriver
 import RoostDriverQEMU
+import RoostHost
 import RoostLinux
 import RoostModel
 import Testing
@@ -118,7 +119,7 @@ func consoleSize(_ launch: VMLaunch) -> Int {
 func waitForConsole(
     _ launch: VMLaunch,
     moreThan size: Int,
-    within time: Duration = .seconds(10)
+    within time: Duration = .seconds(60)
 ) async throws -> Int {
     let deadline = ContinuousClock.now + time
     while true {
@@ -134,4 +135,32 @@ func waitForConsole(
             group.cancelAll()
         }
     }
+}
+
+/// Disks made by QEMU's own tool, over the file `image`. `failing`: an overlay is begun, and then there is
+/// no more room.
+func diskTools(image: String, failing: Bool = false) -> NodeFileTools {
+    let disks = DiskTool()
+    return NodeFileTools(
+        makeOverlay: { path, backing, format, size async throws(Fault) in
+            if failing {
+                try DurableFile.write(path, [1])
+                throw Fault(.diskFull, "no room", metadata: ["path": path])
+            }
+            try await disks.makeOverlay(
+                path,
+                over: backing,
+                format: format.rawValue,
+                gibibytes: size
+            )
+        },
+        flattenDisk: { source, path async throws(Fault) in
+            try await disks.flatten(source, to: path)
+        },
+        growDisk: { path, size async throws(Fault) in
+            try await disks.grow(path, toGiB: size)
+        },
+        imagePath: { _ in image },
+        kernelPaths: { _ in KernelPaths(kernel: "/k", initramfs: "/i", modules: nil) }
+    )
 }

@@ -49,7 +49,7 @@ private let messages: [Message] = [
 private let frames: [Frame] =
     (requests.map { Frame.Body.open(credit: 4_096, $0) } + messages.map { .message($0) } + [
         .data(.stderr, [1, 2, 3]), .data(.main, []), .credit(9), .end, .reset, .ping(1), .pong(2),
-        .event(.ready),
+        .event(.ready), .goOn,
     ]).map { Frame(epoch: 5, stream: 3, body: $0) }
 
 private func synchronized() -> FrameDecoder {

@@ -70,11 +70,20 @@ struct MuxTests {
         #expect(try host.receive(frame(2, .end, epoch: 4)) == .ignored)
     }
 
-    @Test(arguments: [Frame.Body.open(credit: 1, .stats), .ping(1), .message(.signal(9))])
+    @Test(arguments: [
+        Frame.Body.open(credit: 1, .stats), .ping(1), .message(.signal(9)), .goOn,
+    ])
     func aHostRefusesWhatOnlyHostsSay(body: Frame.Body) throws {
         var (host, _) = pair()
         _ = host.open(window: 100)
         #expect(throws: WireError.self) { try host.receive(frame(1, body)) }
+    }
+
+    @Test func aGuestIsToldToGoOnByTheConnectionAndNoStreamOfIt() throws {
+        var (_, guest) = pair()
+        let told = try guest.receive(frame(0, .goOn))
+        #expect(told == .goOn)
+        #expect(throws: WireError.self) { try guest.receive(frame(1, .goOn)) }
     }
 
     @Test(arguments: [Frame.Body.pong(1), .event(.ready), .message(.done(bytes: 1))])

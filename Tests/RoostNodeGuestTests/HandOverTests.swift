@@ -36,34 +36,141 @@ struct HandOverTests {
         }
     }
 
-    @Test("is let go together with its greeting, again and again")
-    func greeted() async throws {
+    /// Runs `body` with a connection to `guest` that was greeted.
+    private func speaking(
+        with guest: NotingGuest,
+        _ body: (GuestConnection) async throws -> Void
+    ) async throws {
+        let connection = GuestConnection(
+            over: try await guest.guestChannel(Self.vm),
+            nonce: 1,
+            now: nil,
+            vm: "box"
+        )
+        async let serving: Void = connection.run()
+        do {
+            _ = try await connection.ready()
+            try await body(connection)
+        } catch {
+            // Nobody would end it, and the test would wait for ever.
+            await connection.close()
+            throw error
+        }
+        await connection.close()
+        await serving
+    }
+
+    @Test("is let go over the connection that it was held over, again and again")
+    func carried() async throws {
         let guest = NotingGuest()
         try await handingOver(guest) { sessions in
-            try await sessions.awaitReady(Self.vm)
-            // From now on it answers no greeting before it is asked for something.
-            guest.waitToBeAsked()
             for _ in 0..<2 {
                 try await sessions.hold(Self.vm)
                 try await sessions.letGo(Self.vm)
             }
         }
-        let once = ["freeze", "sealed", "hello", "thaw"]
         #expect(guest.notes == ["hello"] + once + once)
+    }
+
+    @Test("has its clock set when it goes on: it stood still")
+    func clock() async throws {
+        let guest = NotingGuest()
+        try await handingOver(guest) { sessions in
+            try await sessions.hold(Self.vm)
+            // Not while it is held: it would hear of a time that is over.
+            await sessions.stepClock(Self.vm)
+            try await sessions.letGo(Self.vm)
+            while guest.clockSettings == 0 { await Task.yield() }
+        }
+        #expect(guest.notes == ["hello"] + once)
+        #expect(guest.clockSettings == 1)
+    }
+
+    @Test("is written nothing while it is held, however much there is to write")
+    func writers() async throws {
+        let guest = NotingGuest()
+        let piece = [UInt8](repeating: 7, count: 250_000)
+        try await speaking(with: guest) { connection in
+            let writers = try (0..<8).map { number in
+                try connection.writeFile(
+                    WriteFileRequest(path: "/\(number)", mode: 0o600, uid: 0, gid: 0, size: 0)
+                )
+            }
+            try await connection.hold()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for writer in writers { group.addTask { try await writer.write(piece) } }
+                // As far as they come.
+                for _ in 0..<100 { await Task.yield() }
+                #expect(guest.received == 0)
+                try await connection.letGo()
+                try await group.waitForAll()
+            }
+            while guest.received < 8 * piece.count { await Task.yield() }
+            for writer in writers { writer.cancel() }
+        }
+    }
+
+    @Test("is let go over another connection when the one that there was is out of step")
+    func confused() async throws {
+        let guest = NotingGuest()
+        try await handingOver(guest) { sessions in
+            try await sessions.hold(Self.vm)
+            guest.talkNonsense()
+            try await sessions.letGo(Self.vm)
+        }
+        #expect(guest.notes == ["hello"] + once + ["hello", "thaw"])
+    }
+
+    @Test("is not held when its agent knows no silence, and is asked for nothing")
+    func formerAgent() async throws {
+        let guest = NotingGuest(capabilities: Hello.Capability.generations)
+        try await handingOver(guest) { sessions in
+            await #expect { try await sessions.hold(Self.vm) } throws: {
+                ($0 as? Fault)?.reason == .shapeDiffers
+            }
+        }
+        #expect(guest.notes == ["hello"])
+    }
+
+    @Test("is told nothing until it is told to go on")
+    func silent() async throws {
+        let guest = NotingGuest()
+        try await speaking(with: guest) { connection in
+            try await connection.hold()
+            let reader = try connection.tarOut("/x", contentsOnly: false)
+            try await connection.letGo()
+            reader.cancel()
+        }
+        #expect(guest.notes.prefix(5) == ["hello", "freeze", "go on", "tar-out", "thaw"])
+    }
+
+    @Test("is let go over another connection when the one that there was is lost")
+    func lost() async throws {
+        let guest = NotingGuest()
+        try await handingOver(guest) { sessions in
+            try await sessions.hold(Self.vm)
+            await guest.hangUp()
+            // From now on it answers no greeting before it is asked for something.
+            guest.waitToBeAsked()
+            try await sessions.letGo(Self.vm)
+            try await sessions.hold(Self.vm)
+            try await sessions.letGo(Self.vm)
+        }
+        #expect(guest.notes == ["hello", "freeze", "hello", "thaw"] + once)
     }
 
     @Test("that could not be held is let go over the connection that there is")
     func refused() async throws {
         let guest = NotingGuest()
         try await handingOver(guest) { sessions in
-            try await sessions.hold(Self.vm)
-            try await sessions.letGo(Self.vm)
             guest.refuseToFreeze()
             await #expect(throws: Fault.self) { try await sessions.hold(Self.vm) }
             try await sessions.letGo(Self.vm)
         }
-        #expect(guest.notes.suffix(3) == ["thaw", "freeze", "thaw"])
+        #expect(guest.notes == ["hello"] + once)
     }
+
+    private let once = ["freeze", "go on", "thaw"]
 
     @Test("is renewed together with its greeting")
     func renewed() async throws {
@@ -98,8 +205,12 @@ private final class NotingGuest: Driver {
         var notes: [String] = []
         var refuses = false
         var waits = false
+        var isConfused = false
+        var clockSettings = 0
+        var received = 0
         /// The answer to a greeting, until it is asked for something.
         var kept: [UInt8] = []
+        var channel: AnsweringStream?
     }
 
     let name = "noting"
@@ -107,15 +218,28 @@ private final class NotingGuest: Driver {
     private let agent: UInt32
     private let state = Mutex(State())
 
-    init(capabilities: UInt32 = Hello.Capability.generations) { agent = capabilities }
+    init(capabilities: UInt32 = Hello.Capability.generations | Hello.Capability.silence) {
+        agent = capabilities
+    }
 
+    /// What it was told, but for the time.
     var notes: [String] { state.withLock(\.notes) }
+    var clockSettings: Int { state.withLock(\.clockSettings) }
+    /// Bytes of data.
+    var received: Int { state.withLock(\.received) }
+    /// The next order to go on is answered with what nobody understands.
+    func talkNonsense() { state.withLock { $0.isConfused = true } }
     func refuseToFreeze() { state.withLock { $0.refuses = true } }
     func waitToBeAsked() { state.withLock { $0.waits = true } }
 
     func guestChannel(_ id: VMID) async throws(Fault) -> any ByteStream {
-        AnsweringStream { [self] item in answer(item) }
+        let channel = AnsweringStream { [self] item in answer(item) }
+        state.withLock { $0.channel = channel }
+        return channel
     }
+
+    /// Breaks the latest channel.
+    func hangUp() async { await state.withLock(\.channel)?.close() }
 
     private func answer(_ item: FrameDecoder.Item) -> [UInt8] {
         switch item {
@@ -134,9 +258,23 @@ private final class NotingGuest: Driver {
                 Frame(epoch: frame.epoch, stream: frame.stream, body: body).encoded()
             }
             switch frame.body {
-            case .ping(let number):
-                note("sealed")
-                return reply(.pong(number))
+            case .goOn:
+                note("go on")
+                let isConfused = state.withLock { state in
+                    defer { state.isConfused = false }
+                    return state.isConfused
+                }
+                // A message on a stream that never was.
+                return isConfused
+                    ? Frame(epoch: frame.epoch, stream: 77, body: .message(.done(bytes: 0)))
+                        .encoded() : []
+            case .data(_, let bytes):
+                state.withLock { $0.received += bytes.count }
+                return []
+            case .open(_, _, .setClock):
+                state.withLock { $0.clockSettings += 1 }
+                return reply(.message(.done(bytes: 0))) + reply(.end)
+            case .open(_, _, .writeFile): return []
             case .open(_, _, let request):
                 note(request.name)
                 let refuses = request == .freeze && state.withLock(\.refuses)

@@ -99,6 +99,27 @@ struct ForkTests {
         }
     }
 
+    @Test("that is cut off by the daemon's end has not ended: the next daemon goes on with it")
+    func cutOff() async throws {
+        let points = try await Self.points(of: .fork(Self.fork), before: [])
+        for index in points.indices where points[index] == .afterAssign || index > 2 {
+            let scene = try await Self.scene()
+            let delta = scene.delta(.fork(Self.fork), 10, .running)
+            scene.script.begin(failingAt: index, isCutOff: true)
+            let fault = await Task { await scene.fault(of: delta) }.value
+            let isRecorded = points[index] == .afterRecord
+            let unfinished = try scene.inventory().unfinished
+            #expect(fault?.reason == .nodeUnreachable || isRecorded, "\(points[index])")
+            #expect(unfinished == (isRecorded ? 0 : 1), "\(points[index])")
+            scene.script.begin(failingAt: nil)
+            // Who asks again, or comes up anew, goes on with the same op id.
+            let again = await scene.fault(of: delta)
+            #expect(again == nil, "\(points[index])")
+            #expect(try scene.inventory().unfinished == 0)
+            #expect(scene.hypervisor.savedFolders == ["/simulated/forks/\(Self.fork)"])
+        }
+    }
+
     @Test("has copies that, failing at any point, leave nothing and can be asked for again")
     func copyFails() async throws {
         let points = try await Self.points(of: .become(Self.fork), before: [.fork(Self.fork)])

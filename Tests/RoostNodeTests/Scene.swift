@@ -10,26 +10,29 @@ import Synchronization
 
 @testable import RoostNode
 
-/// Fails at the n-th pass, and writes down which passes there were.
+/// Fails at the n-th pass, or is cut off there, and writes down which passes there were.
 final class Script: Failpoints {
     private struct State {
         var failsAt: Int?
+        var isCutOff = false
         var passed: [Failpoint] = []
     }
     private let state = Mutex(State())
 
-    /// Forgets what was passed; throws at pass `failsAt`, counted from 0, or at none.
-    func begin(failingAt failsAt: Int?) {
-        state.withLock { $0 = State(failsAt: failsAt) }
+    /// Forgets what was passed; throws at pass `failsAt`, counted from 0, or at none. `isCutOff`: the task
+    /// is cancelled there too, as that of a process which ends is.
+    func begin(failingAt failsAt: Int?, isCutOff: Bool = false) {
+        state.withLock { $0 = State(failsAt: failsAt, isCutOff: isCutOff) }
     }
 
     var passed: [Failpoint] { state.withLock { $0.passed } }
 
     func pass(_ point: Failpoint) async throws(Fault) {
-        let fails = state.withLock { state in
+        let (fails, isCutOff) = state.withLock { state in
             state.passed.append(point)
-            return state.passed.count - 1 == state.failsAt
+            return (state.passed.count - 1 == state.failsAt, state.isCutOff)
         }
+        if fails, isCutOff { withUnsafeCurrentTask { $0?.cancel() } }
         if fails { throw Fault(.ioFailed, "failpoint \(point)") }
     }
 

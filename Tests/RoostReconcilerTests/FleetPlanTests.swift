@@ -59,6 +59,23 @@ struct FleetPlanTests {
         #expect(plan.percent == 50)
     }
 
+    @Test("waits for a node that is drained, and says both ways on")
+    func drained() {
+        let web = group("web", 2)
+        let node = NodeID(bits: 3)
+        var (down, up) = (member("web-1", web), member("web-2", web, number: 2))
+        down.status.state = .stopped
+        down.status.node = node
+        up.status.node = node
+        let plan = FleetPlan(state(web), present: [down, up], drained: [node: "node3"])
+        #expect(plan.steps.map(\.name) == ["web-1"])
+        #expect(plan.steps[0].change.words.contains("roost node uncordon node3"))
+        #expect(plan.steps[0].change.words.contains("roost rm web-1"))
+        #expect(!plan.isSettled && plan.percent == 50)
+        let other = FleetPlan(state(web), present: [down, up], drained: [NodeID(bits: 4): "node4"])
+        #expect(other.steps.map(\.change) == [.start])
+    }
+
     @Test(
         "says by what is different how a VM is changed",
         arguments: [

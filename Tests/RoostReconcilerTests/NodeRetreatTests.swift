@@ -46,6 +46,21 @@ struct NodeRetreatTests {
         #expect(retreat(test.action, to: test.former, from: test.seen) == expected)
     }
 
+    /// A daemon died when it had started it, and the next one could not renew it: it was said to be
+    /// RUNNING since that had been wished before.
+    @Test("stops a copy that could not be made a machine of its own, whatever was wished before")
+    func unrenewed() {
+        let wishes: [DesiredPower] = [.running, .paused, .stopped]
+        for (former, vmm) in wishes.flatMap({ wish in
+            [VMMPhase.running, .paused].map { (wish, $0) }
+        }) {
+            let seen = VMObservation(disks: .live, vmm: vmm, copy: .unrenewed)
+            for action in [NodeAction.start, .restart(graceSeconds: 1)] {
+                #expect(retreat(action, to: former, from: seen) == .stop(graceSeconds: 0))
+            }
+        }
+    }
+
     @Test("is nothing at all when there was nothing", arguments: VMObservation.all)
     func purges(_ seen: VMObservation) {
         #expect(retreat(.start, to: nil, from: seen) == .purge)

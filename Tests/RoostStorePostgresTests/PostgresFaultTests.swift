@@ -89,9 +89,9 @@ struct PostgresFaultTests {
         try await PostgresCluster.with { cluster in
             let address = try await cluster.database()
             var options = PostgresOptions(readers: 1)
-            options.readPatience = .milliseconds(300)
-            options.commitPatience = .milliseconds(300)
-            options.openPatience = .milliseconds(300)
+            options.readPatience = .seconds(2)
+            options.commitPatience = .seconds(2)
+            options.openPatience = .seconds(2)
             try await withStore(address, options) { (store) async throws in
                 try await store.commit(.putting([SampleVM("a")]))
                 try await cluster.stop("fast")
@@ -123,8 +123,8 @@ struct PostgresFaultTests {
         let address = try await cluster.database()
         let name = database(address)
         var options = PostgresOptions(readers: 1)
-        options.answerTime = .milliseconds(300)
-        options.commitPatience = .seconds(1)
+        options.answerTime = .seconds(2)
+        options.commitPatience = .seconds(10)
         try await withStore(address, options) { (store) async throws in
             try await store.commit(.putting([SampleVM("a")]))
             // Somebody holds the sequencer, until its session is ended.

@@ -96,6 +96,63 @@ struct TrustTests {
         }
     }
 
+    @Test(
+        "an access token is read as it was written; any cut or change is told, and a join token is none"
+    )
+    func accessTokens() throws {
+        let token = AccessToken(
+            id: [1, 2, 3, 4, 5, 6],
+            secret: Array(0..<16),
+            fingerprint: authority.trust.fingerprint
+        )
+        let text = token.text.reveal()
+        #expect(try AccessToken(text) == token)
+        #expect("\(token)".contains("0001020304") == false)
+        for count in 0..<text.utf8.count {
+            let fault = #expect(throws: Fault.self) { try AccessToken(String(text.prefix(count))) }
+            #expect(fault?.reason == .accessTokenInvalid)
+        }
+        for (index, character) in text.enumerated() {
+            var changed = Array(text)
+            changed[index] = character == "7" ? "8" : "7"
+            let fault = #expect(throws: Fault.self) { try AccessToken(String(changed)) }
+            #expect(fault?.message.contains("0001020304") == false)
+        }
+        let join = JoinToken(id: [1, 2, 3, 4, 5, 6], secret: Array(0..<16), fingerprint: "")
+        #expect(throws: Fault.self) { try AccessToken(join.text.reveal()) }
+        // Of the same bytes, neither is kept as the other.
+        #expect(join.secretDigest != token.secretDigest)
+    }
+
+    @Test("a server is the control plane of the token's fleet, or is told nothing")
+    func servers() async throws {
+        let leaf = try authority.issue(
+            .control,
+            to: KeyPair().publicKey,
+            at: now,
+            names: ["control.example"],
+            addresses: [[127, 0, 0, 1]]
+        )
+        let (der, own) = (leaf.der, authority.trust)
+        try await TrustedAuthority.require(.control, [der, own.der], fingerprint: own.fingerprint)
+        let node = try authority.issue(node, to: KeyPair().publicKey, at: now)
+        let other = try Authority(at: now)
+        let foreign = try other.issue(.control, to: KeyPair().publicKey, at: now)
+        let cases: [([[UInt8]], Reason)] = [
+            ([], .accessTokenInvalid), ([der], .accessTokenInvalid),
+            ([foreign.der, other.trust.der], .accessTokenInvalid),
+            // Whoever shows the right authority beside a certificate of its own.
+            ([foreign.der, own.der], .unauthenticated), ([node.der, own.der], .unauthenticated),
+            ([own.der], .unauthenticated),
+        ]
+        for (chain, reason) in cases {
+            let fault = await #expect(throws: Fault.self) {
+                try await TrustedAuthority.require(.control, chain, fingerprint: own.fingerprint)
+            }
+            #expect(fault?.reason == reason)
+        }
+    }
+
     @Test("a name in a certificate that is nobody of a fleet is read as none")
     func names() {
         #expect(FleetIdentity(uri: "roost://control") == .control)

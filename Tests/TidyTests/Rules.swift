@@ -75,7 +75,7 @@ let layers: [String: Set<String>] = [
         "RoostModel", "RoostScheduler", "RoostReconciler", "RoostAPI", "RoostControl", "RoostNode",
         "RoostLink", "RoostHost", "RoostOperations", "RoostStore", "RoostTrust",
     ],
-    "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar"],
+    "RoostCommands": ["RoostModel", "RoostAPI", "RoostLinux", "RoostTar", "RoostTrust"],
     "RoostSimulation": [
         "RoostModel", "RoostScheduler", "RoostReconciler", "RoostStore", "RoostOperations",
         "RoostDriver", "RoostHost", "RoostLink", "RoostNode", "RoostControl",

@@ -79,10 +79,15 @@ def op_id(age_seconds=0):
 
 
 def free_port():
-    """A port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has at this moment, below those that the kernel gives to connections."""
+    while True:
+        port = 10_000 + secrets.randbelow(8_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Daemon:
@@ -101,7 +106,7 @@ class Daemon:
             env=clean_environment(environment))
 
     def __enter__(self):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"roostd ended with {self.process.returncode}: {self.tail()}")

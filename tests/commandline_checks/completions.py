@@ -3,7 +3,7 @@
 import socket
 import time
 
-from harness import claim
+from harness import claim, until
 
 
 def script(desk, shell):
@@ -33,6 +33,12 @@ def tab(desk, *words, **options):
     return {line.strip() for line in result.out.splitlines() if line.strip()}
 
 
+def offers(desk, wanted, *words):
+    """That bash offers these. It asks for them with a patience of less than a second: a host that stands
+    still meanwhile offers nothing, and once more when TAB is pressed once more."""
+    until(lambda: tab(desk, *words) == wanted, 10, f"{words} to offer {wanted}")
+
+
 def verbs(desk):
     script(desk, "bash")
     claim(tab(desk, "st") == {"start", "status", "stop"}, tab(desk, "st"))
@@ -54,15 +60,15 @@ def names(desk):
         desk.rpcs([("CreateVM", {"name": name, "spec": {"cpu": {"cores": 1},
                                                          "memory": {"sizeMib": 128}}})])
     try:
-        claim(tab(desk, "stop", "tab-") == {"tab-one", "tab-two"}, tab(desk, "stop", "tab-"))
-        claim(tab(desk, "get", "tab-t") == {"tab-two"})
-        claim(tab(desk, "exec", "tab-o") == {"tab-one"}, tab(desk, "exec", "tab-o"))
-        claim(tab(desk, "stop", "tab-one", "tab-t") == {"tab-two"})
+        offers(desk, {"tab-one", "tab-two"}, "stop", "tab-")
+        offers(desk, {"tab-two"}, "get", "tab-t")
+        offers(desk, {"tab-one"}, "exec", "tab-o")
+        offers(desk, {"tab-two"}, "stop", "tab-one", "tab-t")
         claim(tab(desk, "stop", "--project", "other", "tab-") == set())
         claim("default" in tab(desk, "ls", "--context", "d"))
         desk.ok("rm", "-f", "tab-two")
-        claim(tab(desk, "undelete", "tab-") == {"tab-two"}, tab(desk, "undelete", "tab-"))
-        claim(tab(desk, "stop", "tab-") == {"tab-one"})
+        offers(desk, {"tab-two"}, "undelete", "tab-")
+        offers(desk, {"tab-one"}, "stop", "tab-")
     finally:
         desk("rm", "-f", "--purge", "tab-one")
         desk("purge", "tab-two")
@@ -71,7 +77,9 @@ def names(desk):
 def silence(desk):
     """Nobody there, or somebody who never answers: no word, no daemon, and soon."""
     nobody = {"ROOST_SOCKET": f"{desk.base}/nobody.sock"}
+    begun = time.monotonic()
     claim(tab(desk, "stop", "", env=nobody) == set())
+    one = time.monotonic() - begun
     with socket.socket(socket.AF_UNIX) as mute:
         path = f"{desk.base}/mute.sock"
         mute.bind(path)
@@ -79,7 +87,9 @@ def silence(desk):
         begun = time.monotonic()
         claim(tab(desk, "stop", "", env={"ROOST_SOCKET": path}) == set())
         took = time.monotonic() - begun
-        claim(took < 3, f"took {took:.1f} s")
+        # The patience of the product, and what a shell takes on this host.
+        limit = 0.8 + 10 * one
+        claim(took < limit, f"took {took:.1f} s, not {limit:.1f} s")
 
 
 def zsh(desk):

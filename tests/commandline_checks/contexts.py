@@ -36,8 +36,8 @@ def shown(desk):
 
 
 def refused(desk):
-    for url, words in (("https://roost.example:8443", "needs TLS"),
-                       ("http://192.0.2.1:8080", "not on this host"), ("tcp://x", "neither")):
+    for url, words in (("https://roost.example:8443", "--access"),
+                       ("http://192.0.2.1:8080", "not on this host"), ("tcp://x", "none of")):
         result = desk("context", "create", "bad", "--endpoint", url, env=BARE)
         claim(result.code in (1, 2) and words in result.err and "hint: " in result.err, result)
     claim(desk("context", "create", "try", "--endpoint", "unix:///x", env=BARE).code == 4)

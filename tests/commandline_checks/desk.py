@@ -4,16 +4,9 @@ import http.client
 import json
 import os
 import pty
-import socket
 import subprocess
 
-from harness import Failed, Result, claim, is_alive, processes, read, until
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from harness import PATIENCE, Failed, Result, claim, free_port, is_alive, processes, read, until
 
 
 class Desk:
@@ -43,7 +36,7 @@ class Desk:
     def __exit__(self, *_):
         self.process.terminate()
         try:
-            self.status = self.process.wait(15)
+            self.status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.status = self.process.wait()
@@ -57,7 +50,7 @@ class Desk:
         found.update(more)
         return {name: value for name, value in found.items() if value is not None}
 
-    def run(self, *words, input=b"", timeout=30, env=None):
+    def run(self, *words, input=b"", timeout=120, env=None):
         """Any program to its end."""
         process = subprocess.Popen(
             words, env=self.environment(**(env or {})), cwd=self.home, stdin=subprocess.PIPE,
@@ -100,14 +93,14 @@ class Desk:
                 if not piece:
                     break
                 text += piece
-            claim(process.wait(30) == 0, words, text)
+            claim(process.wait(PATIENCE) == 0, words, text)
             return text.decode()
         finally:
             os.close(ours)
 
     def rpcs(self, calls):
         """Connect calls over one connection: (method, body) each."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             for method, body in calls:
                 connection.request(

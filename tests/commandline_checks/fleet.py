@@ -1,19 +1,23 @@
 """A fleet on one machine: a control plane and nodes as processes, with simulated VMs."""
 
+import base64
+import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
 
-from desk import free_port
-from harness import Result, claim, until
+from harness import PATIENCE, Result, claim, free_port, until
 
-BEAT = 0.2
+# After three silent ones a node is NOT_READY, after ten LOST: seconds, in which somebody can look.
+BEAT = 0.5
 
 
 class Process:
@@ -31,7 +35,7 @@ class Process:
         with open(self.log, encoding="utf-8") as log:
             return text in log.read()
 
-    def end(self, number=signal.SIGTERM, patience=15):
+    def end(self, number=signal.SIGTERM, patience=PATIENCE):
         """Its exit status, after a signal if it is still there."""
         if self.process.poll() is None and number:
             self.process.send_signal(number)
@@ -75,10 +79,10 @@ class Fleet:
         found.update(more)
         return {name: value for name, value in found.items() if value is not None}
 
-    def start_control(self):
+    def start_control(self, **environment):
         self.control = Process(
             self, "control", "--role", "control", "--listen", f"127.0.0.1:{self.port}",
-            "--state-dir", f"{self.base}/control", "--heartbeat", str(BEAT),
+            "--state-dir", f"{self.base}/control", "--heartbeat", str(BEAT), **environment,
         )
         until(lambda: self.control.process.poll() is not None or self("node", "ls").code == 0
               if os.path.exists(self.socket) else False, 20, "the control plane to answer")
@@ -90,6 +94,7 @@ class Fleet:
             self, name, "--role", "node", "--control", f"127.0.0.1:{options.get('port', self.port)}",
             "--node-listen", "127.0.0.1:0", "--state-dir", f"{self.base}/{name}",
             "--driver", "simulated", "--name", name, *flags, ROOST_JOIN=token,
+            ROOST_FAILPOINT=options.get("failpoint"),
         )
         self.nodes[name] = node
         return node
@@ -103,7 +108,7 @@ class Fleet:
                   open(node.log, encoding="utf-8").read())
         del self.nodes[name]
 
-    def __call__(self, *words, socket_path=None, timeout=30):
+    def __call__(self, *words, socket_path=None, timeout=120):
         done = subprocess.run(
             [f"{self.bin}/roost", *words], stdin=subprocess.DEVNULL, capture_output=True,
             timeout=timeout, check=False, cwd=self.home,
@@ -151,8 +156,9 @@ ALL_READY = {"n1": "READY", "n2": "READY", "n3": "READY"}
 def checks(runner, programs, base):
     with Fleet(programs, base) as fleet:
         for body in (bad_flags, joins, tokens, bad_tokens, last_use, foreign, private, plaintext,
-                     impostor, lives, unguested, node_dies, node_back, control_dies, epochs, leaves,
-                     ends):
+                     impostor, lives, unguested, node_dies, node_back, drains, drain_fails,
+                     drain_survives, events, events_slow, events_gone,
+                     control_dies, epochs, leaves, ends):
             runner.check(f"fleet: {body.__doc__}", body, fleet)
 
 
@@ -275,19 +281,19 @@ def address_of(fleet, name):
 def plaintext(fleet):
     """plaintext, and TLS without a certificate, get nothing from either listener"""
     for host, port in (("127.0.0.1", fleet.port), address_of(fleet, "n1")):
-        with socket.create_connection((host, port), 5) as plain:
+        with socket.create_connection((host, port), PATIENCE) as plain:
             plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-            plain.settimeout(5)
+            plain.settimeout(PATIENCE)
             claim(b"\0\0" != plain.recv(64)[:2], "an HTTP/2 frame came back")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
         try:
-            with socket.create_connection((host, port), 5) as plain, \
+            with socket.create_connection((host, port), PATIENCE) as plain, \
                     context.wrap_socket(plain) as tls:
                 tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
-                tls.settimeout(5)
+                tls.settimeout(PATIENCE)
                 answer = tls.recv(64)
                 claim(not answer, "answered without a certificate", answer)
         except (ssl.SSLError, ConnectionError):
@@ -354,19 +360,22 @@ def unguested(fleet):
 def node_dies(fleet):
     """a node that is killed is NOT_READY, then LOST with its VMs; new ones go elsewhere"""
     on_two = [f"v{index}" for index in range(1, 6) if fleet.place(f"v{index}") == "n2"]
+    seen = []
+    def watch():
+        # From before its end, and beside the commands: each state lasts for seconds.
+        while not seen or seen[-1] != "LOST":
+            state = fleet.states()["n2"]
+            if not seen or seen[-1] != state:
+                seen.append(state)
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    until(lambda: seen, 15, "somebody to look")
     fleet.nodes["n2"].end(signal.SIGKILL)
-    began = time.monotonic()
     # Before anybody has noticed: the node does not answer, and another is tried.
     fleet.ok("run", "-d", "--name", "quick")
     claim(fleet.place("quick") != "n2")
-    seen = []
-    def watch():
-        state = fleet.states()["n2"]
-        if not seen or seen[-1] != state:
-            seen.append(state)
-        return state == "LOST"
-    until(watch, 15, "n2 to be LOST")
-    claim(seen[-2:] == ["NOT_READY", "LOST"], seen, time.monotonic() - began)
+    watching.join(PATIENCE)
+    claim(seen[-2:] == ["NOT_READY", "LOST"], seen)
     for name in on_two:
         until(lambda: fleet.state(name) == "LOST", 10, f"{name} to be LOST")
         claim("n2" in fleet.vm(name)["status"]["reason"])
@@ -374,6 +383,7 @@ def node_dies(fleet):
         fleet.ok("run", "-d", "--name", f"w{index}")
         claim(fleet.place(f"w{index}") != "n2")
     fleet.fails("run", "-d", "--name", "no", "--node", "n2", code=125, says=["LOST"])
+    fleet.fails("node", "drain", "n2", code=6, says=["n2 is LOST", "roost node cordon n2"])
     fleet.ok("rm", "-f", "--purge", "quick", "w0", "w1", "w2")
     fleet.ok("node", "cordon", "n2", "--reason", "broken")
 
@@ -392,6 +402,319 @@ def node_back(fleet):
             until(lambda: fleet.state(name) == "FAILED", 10, f"{name} to be FAILED")
     fleet.ok("node", "uncordon", "n2")
     fleet.until_states(ALL_READY)
+
+
+SHOP = "fleet: shop\ngroups:\n  - {name: web, memory: 256, node: n2, power: running}\n"
+
+
+def operations(fleet, name):
+    """What was asked of a VM, newest first."""
+    return [each["method"] for each in fleet.json("ops", "ls", "--vm", name)]
+
+
+def new_operation():
+    """An op id that was never sent."""
+    bits = int(time.time() * 1000) << 80 | random.getrandbits(80)
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"
+    return "op-" + "".join(digits[bits >> shift & 31] for shift in range(125, -1, -5))
+
+
+def drains(fleet):
+    """a drain stops what runs, nobody starts it there, and uncordon brings back what it stopped"""
+    for name in ("d1", "d2", "d3", "dp"):
+        fleet.ok("run", "-d", "--name", name, "--node", "n2", "-m", "256")
+    fleet.ok("pause", "dp")
+    path = f"{fleet.base}/shop.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(SHOP)
+    fleet.ok("apply", "-f", path)
+    n2 = fleet.json("node", "inspect", "n2")["id"]
+    running = {vm["name"] for vm in fleet.json("ls") if vm["status"]["nodeId"] == n2
+               and vm["status"]["state"] in ("RUNNING", "PAUSED")}
+    claim({"d1", "d2", "d3", "dp", "web"} <= running, running)
+    # What would be, by the same word as whatif's.
+    asked = fleet.json("node", "drain", "n2", "--dry-run")["vms"]
+    steps = {step["vmName"]: step for step in fleet.json("whatif", "drain", "n2")["steps"]}
+    names = {node["id"]: node["name"] for node in fleet.json("node", "ls")}
+    claim({vm["vmName"] for vm in asked} == running, asked)
+    for vm in asked:
+        step = steps[vm["vmName"]]
+        claim(names[step["toNodeId"]] == vm["roomOn"] if step["outcome"] == "GOES"
+              else vm["noRoom"], vm, step)
+    # Something that happened would not go back by itself.
+    fleet.until_states(ALL_READY)
+    fleet.fails("node", "drain", "n9", code=3, says=["n9"])
+    fleet.fails("node", "drain", "n2", "-t", "48h", code=2, says=["timeout_seconds", "86400"])
+    # It happens.
+    text = fleet.ok("node", "drain", "n2", "--reason", "new disks")
+    for name in running:
+        claim(f"{name}  stopped" in text, text)
+    claim("the fleet shop makes no other in its place" in text, text)
+    said = text
+    fleet.until_states({**ALL_READY, "n2": "DRAINED"})
+    text = fleet.ok("node", "inspect", "n2")
+    claim("new disks" in text and "DRAINED" in text, text)
+    claim(fleet.ok("node", "drain", "n2") == said, "once more it says something else")
+    fleet.fails("start", "d1", code=4, says=["n2", "roost node uncordon n2"])
+    left = fleet.json("status", "shop")["changes"]
+    claim([one["kind"] for one in left] == ["BLOCKED"], left)
+    fleet.ok("run", "-d", "--name", "elsewhere")
+    claim(fleet.place("elsewhere") != "n2")
+    fleet.ok("rm", "-f", "--purge", "elsewhere")
+    # What its owner sees to is not brought back.
+    fleet.ok("stop", "d2")
+    fleet.ok("rm", "d3")
+    # A new control plane knows of it.
+    fleet.control.end(signal.SIGKILL)
+    fleet.start_control()
+    fleet.until_states({**ALL_READY, "n2": "DRAINED"})
+    claim(fleet.state("d1") == fleet.state("web") == "STOPPED", fleet.ok("ls", "-a"))
+    text = fleet.ok("node", "uncordon", "n2")
+    for name in ("d1", "dp"):
+        claim(f"{name}  started" in text, text)
+    # The fleet's keeper may have been quicker.
+    claim("web  started" in text or "web  already done" in text, text)
+    claim("d2" not in text and "d3" not in text, text)
+    found = [fleet.state(name) for name in ("d1", "web", "dp", "d2")]
+    claim(found == ["RUNNING", "RUNNING", "PAUSED", "STOPPED"], found)
+    fleet.until_states(ALL_READY)
+    claim(fleet.json("status", "shop")["convergencePercent"] == 100)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("fleet: shop\ngroups: []\n")
+    fleet.ok("apply", "-f", path)
+    fleet.ok("rm", "-f", "--purge", *(running - {"d3", "web"}))
+    # Its host may be off meanwhile. (Simulated VMs would be lost with it.)
+    fleet.ok("node", "drain", "n2")
+    claim(fleet.nodes["n2"].end() == 0, "n2 did not end in order")
+    fleet.until_states({**ALL_READY, "n2": "LOST"})
+    fleet.start_node("n2")
+    fleet.until_states({**ALL_READY, "n2": "DRAINED"})
+    fleet.ok("node", "uncordon", "n2")
+    fleet.until_states(ALL_READY)
+
+
+def drain_fails(fleet):
+    """a VM that cannot be stopped is itemised with a remedy, and the next drain sees to it"""
+    fleet.nodes["n3"].end()
+    # Two that start, then the first that is stopped.
+    fleet.start_node("n3", failpoint="node.assign.before:error@3")
+    fleet.until_states(ALL_READY)
+    for name in ("f1", "f2"):
+        fleet.ok("run", "-d", "--name", name, "--node", "n3", "-m", "256")
+    result = fleet("node", "drain", "n3")
+    claim(result.code == 6 and "hint: " in result.err and "roost doctor" in result.err, result)
+    words = sorted(line.split()[1].rstrip(";") for line in result.out.splitlines()
+                   if line.split()[0] in ("f1", "f2"))
+    claim(words == ["failed", "stopped"], result)
+    fleet.until_states({**ALL_READY, "n3": "DRAINING"})
+    claim("failed" in fleet.ok("node", "inspect", "n3"))
+    drain = fleet.json("node", "inspect", "n3")["drain"]["operation"]
+    shown = fleet.json("ops", "get", drain)
+    claim(shown["state"] == "FAILED" and shown["subjects"][0]["name"] == "n3", shown)
+    claim("stopped" in fleet.ok("node", "drain", "n3"))
+    fleet.until_states({**ALL_READY, "n3": "DRAINED"})
+    text = fleet.ok("node", "uncordon", "n3")
+    claim("f1  started" in text and "f2  started" in text, text)
+    fleet.ok("rm", "-f", "--purge", "f1", "f2")
+    fleet.until_states(ALL_READY)
+
+
+def drain_survives(fleet):
+    """kill -9 in the middle of a drain, and of its end: it goes on, and nothing is done twice"""
+    names = [f"s{index}" for index in range(12)]
+    for name in names:
+        fleet.ok("run", "-d", "--name", name, "--node", "n1", "-m", "256", "-c", "1")
+    for words, before_it, rests, done in (
+            (("drain", "n1", "--suspend"), "READY", "SUSPENDED", "suspended"),
+            (("uncordon", "n1"), "DRAINED", "RUNNING", "started")):
+        fleet.control.end()
+        fleet.start_control(ROOST_FAILPOINT="control.settle.before:kill@4")
+        fleet.until_states({**ALL_READY, "n1": before_it})
+        before = {name: len(operations(fleet, name)) for name in names}
+        operation = new_operation()
+        result = fleet("node", *words, "--op-id", operation)
+        claim(result.code != 0 and fleet.control.end(None) == -signal.SIGKILL, result)
+        fleet.start_control()
+        until(lambda: all(fleet.state(name) == rests for name in names), 20, f"all to be {rests}")
+        until(lambda: fleet.states()["n1"] == ("DRAINED" if rests == "SUSPENDED" else "READY"), 10,
+              "n1 to be done")
+        # Sent once more, it is answered from its record.
+        text = fleet.ok("node", *words, "--op-id", operation)
+        claim({f"{name}  {done}" for name in names} <= set(text.splitlines()), text)
+        for name in names:
+            claim(len(operations(fleet, name)) == before[name] + 1, operations(fleet, name))
+            claim(fleet.json("ops", "ls", "--vm", name)[0]["parent"] == operation)
+    fleet.ok("rm", "-f", "--purge", *names)
+
+
+class Follower:
+    """A `roost events -f` whose output is read from a file."""
+
+    def __init__(self, fleet, *flags):
+        self.path = f"{fleet.base}/events-{random.getrandbits(32)}"
+        with open(self.path, "wb") as out, open(f"{self.path}.err", "wb") as err:
+            self.process = subprocess.Popen(
+                [f"{fleet.bin}/roost", "events", "-f", "-o", "json", *flags], stdout=out,
+                stderr=err, stdin=subprocess.DEVNULL, cwd=fleet.home,
+                env=fleet.environment(ROOST_SOCKET=fleet.socket),
+            )
+
+    def read(self):
+        with open(self.path, encoding="utf-8") as file:
+            return [json.loads(line) for line in file.read().split("\n")[:-1]]
+
+    def said(self):
+        with open(f"{self.path}.err", encoding="utf-8") as file:
+            return file.read()
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(10)
+        return self.read()
+
+
+def events(fleet):
+    """events: nodes and the control plane die, and whoever follows misses none and sees none twice"""
+    fleet.ok("run", "-d", "--name", "before", "--node", "n1", "-m", "256")
+    start = fleet.json("events")[-1]["revision"]
+    follower = Follower(fleet, "--since", start)
+    fleet.ok("run", "-d", "--name", "ev", "--node", "n1", "-m", "256")
+    fleet.ok("stop", "ev")
+    fleet.nodes["n2"].end(signal.SIGKILL)
+    fleet.until_states({**ALL_READY, "n2": "LOST"})
+    until(lambda: any(each["to"] == "LOST" for each in follower.read()), 10, "the news")
+    # One reader ends here, and goes on later.
+    first = Follower(fleet, "--since", start)
+    until(lambda: any(each["to"] == "LOST" for each in first.read()), 10, "the news again")
+    half = first.end()
+    fleet.ok("node", "cordon", "n3", "--reason", "quiet")
+    fleet.control.end(signal.SIGKILL)
+    until(lambda: "waiting" in follower.said(), 10, "the follower to wait")
+    fleet.start_control()
+    fleet.start_node("n2")
+    fleet.until_states({**ALL_READY, "n3": "CORDONED"})
+    fleet.ok("node", "uncordon", "n3")
+    fleet.ok("rm", "-f", "--purge", "ev", "before")
+    wanted = [each for each in fleet.json("events", "-n", "1000")
+              if int(each["revision"]) > int(start)]
+    ids = [each["id"] for each in wanted]
+    until(lambda: [each["id"] for each in follower.read()] == ids, 10,
+          f"the follower to have read {len(ids)} events, not {len(follower.read())}")
+    follower.end()
+    second = Follower(fleet, "--since", half[-1]["revision"])
+    until(lambda: [each["id"] for each in half + second.read()] == ids, 10, "the rest")
+    second.end()
+    claim([int(each["revision"]) for each in wanted]
+          == sorted(int(each["revision"]) for each in wanted))
+    def of(name):
+        return [each["to"] for each in wanted
+                if each["subject"]["name"] == name and each["kind"] != "OPERATION_STATE"]
+    claim(of("ev") == ["STARTING", "RUNNING", "STOPPING", "STOPPED", "DELETING", "GONE"], of("ev"))
+    claim(of("n2")[:2] == ["NOT_READY", "LOST"] and of("n2")[-1] == "READY", of("n2"))
+    claim("CORDONED" in of("n3") and of("n3")[-1] == "READY", of("n3"))
+    # Filters.
+    asked = fleet.json("events", "--vm", "ev", "--kind", "operation-state")
+    claim([each["to"] for each in asked] == ["RUNNING", "SUCCEEDED"] * 3, asked)
+    mine = fleet.json("events", "--op", asked[2]["operation"][-6:])
+    claim([each["to"] for each in mine] == ["RUNNING", "STOPPING", "STOPPED", "SUCCEEDED"], mine)
+    again = fleet.json("events", "--since", half[-1]["revision"], "-n", "1000")
+    claim([each["id"] for each in half + again][:len(ids)] == ids, again)
+    claim([each["to"] for each in fleet.json("events", "--node", "n3", "-n", "1")] == ["READY"])
+    claim("STOPPED" in fleet.ok("events", "--vm", "ev"))
+
+
+class Calls(http.client.HTTPConnection):
+    """Connect calls in JSON over the control plane's socket, one after the other."""
+
+    def __init__(self, fleet):
+        super().__init__("roost", timeout=30)
+        self.path = fleet.socket
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+    def __call__(self, method, message):
+        self.request("POST", f"/roost.{method}", json.dumps(message),
+                     {"Content-Type": "application/json"})
+        answer = self.getresponse()
+        body = answer.read()
+        claim(answer.status == 200, method, answer.status, body)
+        return json.loads(body)
+
+
+class Stream:
+    """A Connect stream of WatchEvents over the control plane's socket, read only when it is told to."""
+
+    def __init__(self, fleet, revision):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(fleet.socket)
+        body = json.dumps({"sinceRevision": revision}).encode()
+        body = struct.pack(">BI", 0, len(body)) + body
+        self.socket.sendall(
+            b"POST /roost.ops.v1.EventService/WatchEvents HTTP/1.1\r\nHost: roost\r\n"
+            b"Content-Type: application/connect+json\r\nConnect-Protocol-Version: 1\r\n"
+            + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+
+    def messages(self):
+        """What was sent until it ended: messages, and how it ended."""
+        answer = http.client.HTTPResponse(self.socket)
+        answer.begin()
+        found = []
+        while True:
+            head = answer.read(5)
+            flags, length = struct.unpack(">BI", head)
+            message = json.loads(answer.read(length))
+            if flags & 2:
+                self.socket.close()
+                return found, message
+            found.append(message)
+
+
+def events_slow(fleet):
+    """events: a reader that does not read is told so and dropped, and misses none when it comes back"""
+    start = fleet.json("events", "-n", "1")[-1]["revision"]
+    stream = Stream(fleet, start)
+    reason = "x" * 1000
+    # More than what lies in sockets, and a good deal of it.
+    api = Calls(fleet)
+    for _ in range(500):
+        api("fleet.v1.NodeService/CordonNode", {"node": "n3", "reason": reason})
+        api("fleet.v1.NodeService/UncordonNode", {"node": "n3"})
+    # Twice the patience of whoever sends.
+    time.sleep(35)
+    pages, end = stream.messages()
+    told = [event for page in pages for event in page.get("events", [])]
+    error = end.get("error", {})
+    claim(error.get("code") == "aborted", end)
+    claim(any(b"WATCH_TOO_SLOW" in base64.b64decode(each["value"] + "===")
+              for each in error["details"]), end)
+    claim(0 < len(told) < 1000, len(told))
+    rest, revision = [], pages[-1]["revision"]
+    while True:
+        page = api("ops.v1.EventService/ListEvents",
+                   {"sinceRevision": revision, "pageSize": 1000})
+        if not page.get("events"):
+            break
+        rest += page["events"]
+        revision = page["revision"]
+    mine = [event for event in told + rest if event["subject"]["name"] == "n3"]
+    claim([event["to"] for event in mine] == ["CORDONED", "READY"] * 500, len(mine))
+    claim(len({event["id"] for event in mine}) == 1000)
+
+
+def events_gone(fleet):
+    """events: a revision that never was, and flags that contradict each other, are refused"""
+    fleet.fails("events", "-f", "--since", "99999999", code=1, says=["99999999"])
+    fleet.fails("events", "--since", "99999999", code=1, says=["99999999"])
+    fleet.fails("events", "--since", "-1", code=2, says=["--since"])
+    fleet.fails("events", "-f", "-n", "3", code=2, says=["-n and -f"])
+    fleet.fails("events", "--op", "abc", code=2, says=["filter.operation"])
+    fleet.fails("events", "--kind", "weather", code=2, says=["weather"])
+    fleet.fails("events", "-n", "1001", code=2, says=["page_size"])
 
 
 def control_dies(fleet):
@@ -425,7 +748,7 @@ def control_dies(fleet):
         thread.join()
     fleet.until_states(ALL_READY)
     def settled():
-        return all(vm["status"]["state"] in ("RUNNING", "FAILED", "STOPPED")
+        return all(vm["status"]["state"] in ("RUNNING", "FAILED", "STOPPED", "DELETED")
                    for vm in fleet.json("ls", "-a"))
     until(settled, 20, "every create to end")
     for vm in fleet.json("ls", "-a"):

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import claim, read, until
+from harness import COMMAND_SECONDS, PATIENCE, claim, read, until
 
 SECRET = "s3cret-Word"
 
@@ -68,7 +68,7 @@ class Server:
 
     def run(self, tool, *words):
         with tempfile.TemporaryFile() as output:
-            done = subprocess.run([*self.prefix, f"{self.bin}/{tool}", *words], timeout=120,
+            done = subprocess.run([*self.prefix, f"{self.bin}/{tool}", *words], timeout=COMMAND_SECONDS,
                                   stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                   cwd=self.directory, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
                                   check=False)
@@ -112,7 +112,7 @@ class Node:
     def __exit__(self, *_):
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -127,7 +127,7 @@ class Node:
         """What it says when it does not come up, and its status."""
         self.start()
         try:
-            self.process.wait(40)
+            self.process.wait(COMMAND_SECONDS)
         except subprocess.TimeoutExpired:
             self.__exit__()
             claim(False, "it came up", read(self.log))
@@ -136,9 +136,13 @@ class Node:
     def ok(self, *words):
         return self.desk.ok(*words, env=self.env)
 
+    def events(self, *words):
+        return json.loads(self.ok("events", "-o", "json", *words))
+
 
 def in_it(desk, server):
-    """Rows are in the database; the store is named; a killed daemon has them again, at once."""
+    """Rows are in the database; the store is named; a killed daemon has them again, at once, and goes
+    on with the events."""
     with Node(desk, "pg", ROOST_STORE=server.url(password=SECRET)) as node:
         node.ok("run", "--name", "kept", "-m", "128", "-d")
         claim(server.sql("SELECT count(*) FROM roost.row WHERE tbl = 'vms'", "roost") == "1")
@@ -146,11 +150,18 @@ def in_it(desk, server):
         store = json.loads(node.ok("daemon", "status", "-o", "json"))["store"]
         claim(store.startswith("PostgreSQL ") and "postgres://bob@/roost" in store, store)
         claim("PostgreSQL" in node.ok("doctor"), "doctor does not name it")
+        told = node.events()
         node.process.kill()
         node.process.wait()
         node.start()
         node.answers()
         claim(node.ok("ls", "-a", "-q") == "kept\n")
+        node.ok("stop", "--force", "kept")
+        rest = node.events("--since", told[-1]["revision"])
+        claim(rest[-1]["to"] == "SUCCEEDED" and rest[-1]["method"] == "StopVM", rest)
+        claim(node.events() == told + rest == node.events("--since", "0"), told, rest)
+        places = [[int(part) for part in each["id"].split(".")] for each in told + rest]
+        claim(places == sorted(places) and len({*map(tuple, places)}) == len(places), places)
         shown = [*map(str, node.words), read(node.log).decode(), store]
         shown.append(read(f"/proc/{node.process.pid}/cmdline").decode())
         claim(not any(SECRET in text for text in shown), "the password is shown")
@@ -161,7 +172,7 @@ def away(desk, server):
     with Node(desk, "pg", ROOST_STORE=server.url(password=SECRET)) as node:
         server.stop("fast")
         try:
-            refused = desk("ls", "-a", env=node.env, timeout=60)
+            refused = desk("ls", "-a", env=node.env)
             claim(refused.code != 0 and "hint: start PostgreSQL" in refused.err, refused)
             claim(SECRET not in refused.err, refused)
         finally:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from harness import claim, until
+from harness import PATIENCE, claim, until
 
 SPEC = {"cpu": {"cores": 1}, "memory": {"sizeMib": 128}}
 
@@ -13,7 +13,7 @@ def prepare(desk):
                              "startOnCreate": True})
                for name, app in (("a", "web"), ("b", "web"), ("c", "db"))])
     for name in ("a", "b", "c"):
-        desk.ok("wait", name, "--for", "running", "--timeout", "10s")
+        desk.ok("wait", name, "--for", "running", "--timeout", "60s")
 
 
 # In this order for each form: what one takes away the next brings back.
@@ -93,7 +93,7 @@ def watches(desk):
             until(lambda: states()[-1:] == ["RUNNING"], 10, "the next change")
         finally:
             watching.terminate()
-            watching.wait(10)
+            watching.wait(PATIENCE)
     claim(desk("ls", "--watch", "-a").code == 2, "--watch -a is half ignored")
     claim(desk("get", "--watch", "a", "b").code == 2)
 

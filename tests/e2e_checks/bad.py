@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 
-from harness import claim, kernel_package, read, until
+from harness import PATIENCE, claim, kernel_package, read, until
 
 
 class PrivateDaemon:
@@ -29,7 +29,7 @@ class PrivateDaemon:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
 
 
 def nothing_came(place, name):
@@ -55,7 +55,7 @@ def no_boot(bench):
     found = next(os.scandir(f"{package}/lib/modules"))
     shutil.copytree(found.path, modules, symlinks=True)
     shutil.rmtree(package)
-    place.ok("kernel", "import", path, "--modules", modules, "--name", "broken", timeout=120)
+    place.ok("kernel", "import", path, "--modules", modules, "--name", "broken")
     shutil.rmtree(modules)
     result = place("run", "--kernel", "broken", "--", "true")
     claim(result.code == 125 and "did not answer within 6" in result.err, result)

@@ -4,13 +4,12 @@ import os
 import subprocess
 import time
 
+from counter import COUNTER, count
 from forks import KEYGEN
-from harness import claim, is_alive, new_id, until
-from saving import change_byte, garble, truncate
+from harness import PATIENCE, claim, is_alive, new_id, until
+from saving import change_byte, clock_difference, garble, truncate
 
 BOOT = "cat /proc/sys/kernel/random/boot_id"
-# A process that counts in memory alone, so that only memory can bring it back.
-COUNTER = "i=0; while :; do i=$((i+1)); echo $i > /run/count; sleep 0.05; done"
 
 
 def keep(place, message="", vm="box"):
@@ -38,23 +37,19 @@ def folder(place, checkpoint, vm="box"):
     return f"{place.state}/vms/{place.json('get', vm)['id']}/checkpoints/{checkpoint}"
 
 
-def count(place, vm="box"):
-    return int(place.sh(vm, "cat /run/count"))
-
-
 def running(place):
     """A running VM is kept, goes on, and comes back with its processes, disk and identity."""
-    place.run_box("box", "-p", "18475:80")
+    place.run_box("box", "-p", "18478:80")
     place.sh("box", KEYGEN)
     place.sh("box", f"echo {os.urandom(16).hex()} > /etc/machine-id; echo first > /root/mark; sync")
     place.ok("exec", "-d", "box", "--", "sh", "-c", COUNTER)
-    until(lambda: place("exec", "box", "--", "cat", "/run/count").code == 0, 10, "the counter")
+    count(place)
     boot, who = place.sh("box", BOOT), identity(place)
     pid = place.vmm("box")
     first = keep(place, "before upgrade")
     claim(place.vmm("box") != pid and not is_alive(pid), "it goes on in the same process")
     at = count(place)
-    until(lambda: count(place) > at + 150, 30, "the counter to go on")
+    until(lambda: count(place) > at + 150, 120, "the counter to go on")
     place.sh("box", "echo second > /root/mark; echo more > /root/more; sync")
     place.ok("back", f"box@{first[:8]}")
     back = count(place)
@@ -88,7 +83,7 @@ def unlike(place):
     for _ in range(2):
         place.ok("back", f"box@{checkpoint}")
         drawn.append(place.sh("box", "cat /proc/sys/kernel/random/uuid"))
-        off = int(place.sh("box", "date +%s")) - int(subprocess.check_output(["date", "+%s"]))
+        off = clock_difference(place)
         claim(abs(off) <= 2, "its clock is off by", off)
     claim(drawn[0] != drawn[1], "the same numbers:", drawn)
 
@@ -152,7 +147,7 @@ def exec_refused(place):
                     words=["1 command in box would be cut off", "--force", "op-"])
         claim(place.vmm("box") == pid and reader.poll() is None, "something was cut off")
         place.ok("back", f"box@{checkpoint}", "--force")
-        claim(reader.wait(20) != 0, "the command goes on")
+        claim(reader.wait(PATIENCE) != 0, "the command goes on")
     finally:
         reader.kill()
         reader.communicate()
@@ -176,7 +171,7 @@ def forked(place):
     claim(place.sh("older", "cat /etc/machine-id") != place.sh("box", "cat /etc/machine-id"))
     place.ok("rm", "-f", "--purge", "older")
     place.ok("stop", "box")
-    place.ok("fork", f"box@{hot}", "-n", "2", "--verify", timeout=120)
+    place.ok("fork", f"box@{hot}", "-n", "2", "--verify")
     claim(place.state_of("box") == "STOPPED")
     place.ok("start", "box")
     place.ok("rm", "-f", "--purge", "box-1", "box-2")
@@ -297,12 +292,12 @@ def paused(place):
     claim(place.state_of("box") == "PAUSED", "the next daemon lets it run")
     place.ok("resume", "box")
     at = count(place)
-    until(lambda: count(place) > at + 100, 30, "the counter to go on")
+    until(lambda: count(place) > at + 100, 120, "the counter to go on")
     place.sh("box", "echo later > /root/mark; sync")
     place.ok("back", f"box@{kept}")
     claim(count(place) < at + 100 and place.sh("box", BOOT) == boot, "the memory is not back")
     claim(place.sh("box", "cat /root/mark") == "paused\n")
-    place.ok("fork", f"box@{kept}", "--name", "twin", "--verify", timeout=120)
+    place.ok("fork", f"box@{kept}", "--name", "twin", "--verify")
     claim(place.sh("twin", "cat /root/mark; hostname") == "paused\ntwin\n")
     place.ok("rm", "-f", "--purge", "twin")
     place.ok("checkpoint", "rm", f"box@{kept}")
@@ -393,7 +388,7 @@ def killed_meanwhile(place):
                                  stderr=subprocess.DEVNULL)
             time.sleep(0.05 + wait)
             place.kill_daemon()
-            client.wait(20)
+            client.wait(PATIENCE)
             place.ok(*words, "--op-id", op)
             wanted = "here" if words[0] == "back" else "now"
             claim(place.sh("box", f"cat /root/mark; {BOOT}") == f"{wanted}\n{boot}")

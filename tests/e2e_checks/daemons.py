@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 
-from harness import claim, is_alive, kill, new_id, until
+from harness import PATIENCE, claim, is_alive, kill, new_id, until
 
 
 def status(place):
@@ -40,10 +40,11 @@ def killed(place):
     took = time.monotonic() - begun
     claim(place.daemon_pid() != former)
     claim(place.vmm("box") == pid and now > before + 0.9, f"{before} -> {now}")
-    claim(took < 4, f"the first exec after it took {took:.1f} s")
+    # A greeting to the guest that is lost is said again after seconds.
+    limit = 10 + place.slowness()
+    claim(took < limit, f"the first exec after it took {took:.1f} s, not {limit:.1f} s")
     claim(place.state_of("box") == "RUNNING", place.json("get", "box")["status"])
-    kill(place.vmm("box"))
-    until(lambda: place.state_of("box") == "FAILED", 3, "an adopted VMM's end to be noticed", 0.05)
+    place.kill_vmm("box", 3)
     place.ok("start", "box")
 
 
@@ -51,21 +52,26 @@ def killed_while_exec(place):
     """The command goes on in the guest; whoever comes back under its id gets the rest."""
     op = new_id()
     words = ["exec", "--op-id", op, "box", "--", "sh", "-c",
-             "echo ran >> /root/once; sleep 3; cat /root/once"]
+             "echo ran >> /root/once; until [ -e /root/go ]; do sleep 0.1; done; cat /root/once"]
     first = place.popen("roost", *words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until(lambda: place("exec", "box", "--", "test", "-e", "/root/once").code == 0, 10, "the run")
     place.kill_daemon()
-    first.wait(20)
-    again = place(*words)
-    claim(again.code == 0 and again.out == "ran\n", again)
+    first.wait(PATIENCE)
+    again = place.popen("roost", *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE)
+    # Whether it is there by then or later: what nobody has read is its.
+    place.sh("box", "touch /root/go")
+    out, err = again.communicate(timeout=PATIENCE)
+    claim(again.returncode == 0 and out == b"ran\n", again.returncode, out, err)
 
 
 def ended_meanwhile(place):
     """What ends while there is no daemon is known afterwards."""
     place.sh("box", "sync")
-    place.ok("exec", "-d", "box", "--", "sh", "-c", "sleep 2; poweroff -f")
     pid = place.vmm("box")
+    place.ok("exec", "-d", "box", "--", "sh", "-c", "sleep 8; poweroff -f")
     place.kill_daemon()
+    claim(is_alive(pid), "the guest was quicker than the end of the daemon")
     until(lambda: not is_alive(pid), 20, "the guest's power-off")
     claim(place.state_of("box") == "STOPPED", place.json("get", "box")["status"])
     place.ok("start", "box")
@@ -124,7 +130,7 @@ def race(bench):
     place = bench.place("race")
     racers = [place.popen("roost", "ls", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
               for _ in range(4)]
-    ends = [(racer.communicate(timeout=30), racer.returncode) for racer in racers]
+    ends = [(racer.communicate(timeout=PATIENCE), racer.returncode) for racer in racers]
     claim(all(code == 0 for _, code in ends), ends)
     place.clear()
 
@@ -134,7 +140,7 @@ def second_daemon(bench, place):
     for words, code in ((["--state-dir", place.state, "--socket", f"{bench.base}/two.sock"], 3),
                         (["--state-dir", f"{bench.base}/two", "--socket", place.socket], 4)):
         process = place.popen("roostd", *words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        err = process.communicate(timeout=20)[1]
+        err = process.communicate(timeout=PATIENCE)[1]
         claim(process.returncode == code, process.returncode, err)
     shutil.rmtree(f"{bench.base}/two", ignore_errors=True)
     claim(place.ok("ls", "-q") == "box\n")
@@ -145,7 +151,7 @@ def long_socket(bench):
     place = bench.place("long", prepared=False, ROOST_SOCKET=path)
     place.fails("ls", code=2, words=["150 bytes"])
     process = place.popen("roostd", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    err = process.communicate(timeout=20)[1]
+    err = process.communicate(timeout=PATIENCE)[1]
     claim(process.returncode == 2 and b"150 bytes" in err, process.returncode, err)
 
 
@@ -229,7 +235,7 @@ def versions(bench):
         place.fails("daemon", "restart", code=4)
     finally:
         session.terminate()
-        session.wait(20)
+        session.wait(PATIENCE)
     until(lambda: not place.json("daemon", "status").get("busy"), 10, "the command's end")
     claim(place.ok("ls", "-q") == "box\n")
     status_now = place.json("daemon", "status")
@@ -244,10 +250,10 @@ def versions(bench):
 
 def idle_exit(bench):
     """A daemon that a command started ends when nobody calls, and stays for a VM or a fleet."""
-    place = bench.place("idle", ROOST_IDLE_EXIT="4")
+    place = bench.place("idle", ROOST_IDLE_EXIT="6")
     place.ok("ls")
     pid = place.find_daemon()
-    for _ in range(6):
+    for _ in range(8):
         time.sleep(1)
         place.ok("ls")
     claim(place.find_daemon() == pid, "it ended although it was called")
@@ -255,11 +261,11 @@ def idle_exit(bench):
     claim(not os.path.exists(place.socket), "its socket is left")
     place.run_box()
     pid = place.find_daemon()
-    time.sleep(8)
+    time.sleep(10)
     claim(place.find_daemon() == pid, "it ended although a VM runs")
     place.ok("rm", "-f", "--purge", "box")
     place.ok("apply", "-f", "-", input="fleet: rest\ngroups: [{name: spare, power: stopped}]\n")
-    time.sleep(8)
+    time.sleep(10)
     claim(place.find_daemon() == pid, "it ended although it keeps a fleet")
     claim(place.state_of("spare") == "STOPPED")
     place.ok("apply", "-f", "-", input="fleet: rest\ngroups: []\n")

@@ -91,7 +91,7 @@ class Scene:
 def pulled(scene):
     place = scene.place
     before = scene.image_files(place)
-    place.ok("pull", scene.reference, timeout=120)
+    place.ok("pull", scene.reference)
     images = {name: one for one in place.json("image", "ls") for name in one.get("names", [])}
     claim(scene.reference in images, sorted(images))
     found = images[scene.reference]
@@ -105,7 +105,7 @@ def pulled(scene):
 def config_counts(scene):
     run = ("run", "-m", "192", scene.reference)
     place = scene.place
-    out = place.ok(*run, timeout=120)
+    out = place.ok(*run)
     claim(out == "entry:from cmd:hello:/work:nobody\n", out)
     out = place.ok(*run, "--", "other words")
     claim(out == "entry:other words:hello:/work:nobody\n", out)
@@ -118,7 +118,7 @@ def config_counts(scene):
 
 def contents(scene):
     place = scene.place
-    place.ok("run", "--name", "made", "-m", "192", "-d", scene.reference, timeout=120)
+    place.ok("run", "--name", "made", "-m", "192", "-d", scene.reference)
 
     def guest(script):
         return place.ok("exec", "-u", "root", "-w", "/", "made", "--", "sh", "-c", script)
@@ -166,11 +166,11 @@ def stored_once(scene):
     scene.layout.index([scene.other, scene.ours])
     scene.registry.push(scene.layout.path, "team/many:2", "--all")
     many = f"{scene.registry.host}/team/many:2"
-    place.ok("pull", many, timeout=60)
+    place.ok("pull", many)
     claim(scene.image_files(place) == before, "stored twice")
     claim(digest_of(scene, many) == digest_of(scene), "two digests")
     pinned = f"{scene.registry.host}/team/made@{scene.ours['digest']}"
-    claim(place.ok("run", "-m", "192", "--pull", "never", pinned, timeout=60).startswith("entry:"))
+    claim(place.ok("run", "-m", "192", "--pull", "never", pinned).startswith("entry:"))
     place.ok("pull", pinned)
     claim(scene.image_files(place) == before, "stored twice")
 
@@ -182,7 +182,7 @@ def policies(scene):
     between = Between(scene.registry)
     try:
         reference = f"{between.host}/team/made:1"
-        claim(place.ok(*run, reference, timeout=120).startswith("entry:"))
+        claim(place.ok(*run, reference).startswith("entry:"))
         first = len(between.blobs())
         claim(first == 3, between.blobs())
         asked = len(between.requests)
@@ -203,13 +203,13 @@ def moved_tag(scene):
     entry, _ = layout.image([lower(), upper(), Layer().add("moved", "yes").finished()], CONFIG)
     layout.index([entry])
     scene.registry.push(layout.path, "team/made:1")
-    place.ok("pull", scene.reference, timeout=60)
+    place.ok("pull", scene.reference)
     claim(digest_of(scene) != old, "the tag did not move")
     digests = [one["digest"] for one in place.json("image", "ls")]
     claim(old in digests, "the former image is gone")
     scene.layout.index([scene.ours])
     scene.registry.push(scene.layout.path, "team/made:1")
-    place.ok("pull", scene.reference, timeout=60)
+    place.ok("pull", scene.reference)
     claim(digest_of(scene) == old, "the tag did not move back")
 
 
@@ -218,7 +218,7 @@ def resumed(scene):
     between = Between(scene.registry)
     try:
         between.cut = [3_000_000, 2_000_000]
-        place.ok("pull", f"{between.host}/team/large:1", timeout=120)
+        place.ok("pull", f"{between.host}/team/large:1")
         starts = [int(header[6:].split("-")[0]) for _, header in between.blobs() if header]
         # What was on its way when the connection broke may be lost, and is asked for once more.
         claim(len(starts) == 2 and 0 < starts[0] <= 3_000_000, between.blobs())
@@ -242,7 +242,7 @@ def resumed_by_the_next(scene):
             kept = os.path.getsize(f"{place.state}/blobs/{scene.large['digest'].replace(':', '-')}")
             claim(0 < kept <= 4_000_000, kept)
             between.cut = []
-            place.ok("pull", reference, timeout=120)
+            place.ok("pull", reference)
             claim(between.blobs()[-1][1] == f"bytes={kept}-{scene.large['size'] - 1}", between.blobs())
             claim(os.listdir(f"{place.state}/blobs") == [], "blobs are left")
             place.ok("image", "rm", reference)
@@ -267,7 +267,7 @@ def corrupted(scene):
         with open(path, "wb") as file:
             file.write(bad)
         words = [part["digest"], "op-"] if part is not entry else ["op-"]
-        result = place("pull", reference, timeout=60)
+        result = place("pull", reference)
         claim(result.code != 0, "a corrupted blob was taken")
         claim(all(word in result.err for word in words), part, result)
         claim(os.listdir(f"{place.state}/images") == images, "something was published")
@@ -275,7 +275,7 @@ def corrupted(scene):
         claim(not any(part["digest"].split(":")[1] in one for one in left), left)
         with open(path, "wb") as file:
             file.write(good)
-    place.ok("pull", reference, timeout=60)
+    place.ok("pull", reference)
     place.clear()
 
 
@@ -315,7 +315,7 @@ def at_once(scene):
         reference = f"{between.host}/team/made:1"
         results = []
         place.ok("image", "ls")
-        threads = [threading.Thread(target=lambda: results.append(place("pull", reference, timeout=120)))
+        threads = [threading.Thread(target=lambda: results.append(place("pull", reference)))
                    for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -339,7 +339,7 @@ def cancelled(scene):
         def answer(self, handler):
             if "/blobs/" in handler.path:
                 asked.set()
-                stop.wait(20)
+                stop.wait(60)
             super().answer(handler)
 
     between = Slow(scene.registry)
@@ -348,12 +348,12 @@ def cancelled(scene):
         place.ok("image", "ls")
         client = place.popen("roost", "pull", f"{between.host}/team/made:1", stdout=subprocess.DEVNULL,
                              stderr=subprocess.DEVNULL)
-        claim(asked.wait(20), "the pull asks for no blob")
+        claim(asked.wait(60), "the pull asks for no blob")
         client.terminate()
-        client.wait(10)
+        client.wait(60)
         stop.set()
         claim(os.listdir(f"{place.state}/images") == images, "something was published")
-        place.ok("pull", f"{between.host}/team/made:1", timeout=60)
+        place.ok("pull", f"{between.host}/team/made:1")
     finally:
         stop.set()
         between.end()
@@ -374,7 +374,7 @@ def basic_login(scene):
         place.ok(*login, input="s3cret-word\n")
         mode = os.stat(f"{place.state}/registries.json").st_mode
         claim(mode & 0o777 == 0o600, oct(mode))
-        place.ok("pull", reference, timeout=60)
+        place.ok("pull", reference)
         place.ok("logout", registry.host)
         place.ok("image", "rm", reference)
         result = place.fails("pull", reference, code=5)
@@ -397,7 +397,7 @@ def token_login(scene):
         place.fails("pull", reference, code=5, words=["login"])
         place.fails(*login, input="nope", code=5, words=["me"])
         place.ok(*login, input="p4ss")
-        place.ok("pull", reference, timeout=60)
+        place.ok("pull", reference)
         tokens = [headers["Authorization"] for path, headers in between.requests
                   if "/blobs/" in path and "Authorization" in headers]
         claim(tokens and all(one == "Bearer t.me.repository-team/made-pull" for one in tokens), tokens)
@@ -410,7 +410,7 @@ def proxied(scene):
     between = Between(scene.registry)
     try:
         place = scene.bench.place("proxied", HTTP_PROXY=f"http://{between.host}", NO_PROXY="direct.test")
-        place.ok("pull", "--plain-http", "registry.test:5000/team/made:1", timeout=60)
+        place.ok("pull", "--plain-http", "registry.test:5000/team/made:1")
         claim(len(between.blobs()) == 3, between.requests)
         claim(between.requests[0][0] == "CONNECT registry.test:5000", between.requests[0])
         asked = len(between.requests)

@@ -3,7 +3,7 @@
 import json
 import signal
 
-from harness import claim, until
+from harness import PATIENCE, claim, until
 from terminal import Terminal
 
 
@@ -54,7 +54,7 @@ def surroundings(place):
 def terminal(place):
     tty = Terminal(place, "run", "-it", "--", "sh", rows=31, columns=97)
     try:
-        tty.expect("# ", 40)
+        tty.expect("# ", 180)
         tty.type("tty; stty size\n")
         tty.expect("/dev/pts/")
         tty.expect("31 97")
@@ -81,9 +81,9 @@ def terminal(place):
 def killed_client(place):
     """SIGKILL gives the client no chance to remove its VM: the daemon must."""
     process = place.popen("roost", "run", "--", "sleep", "1000")
-    vm = until(lambda: place.vmms(), 20, "the VM's process")
+    vm = until(lambda: place.vmms(), 60, "the VM's process")
     until(lambda: [one for one in place.json("ls") if one["status"]["state"] == "RUNNING"],
-          20, "the VM to run")
+          180, "the VM to run")
     name = place.json("ls")[0]["name"]
     until(lambda: place("exec", name, "--", "pidof", "sleep").code == 0, 10, "the command to run")
     process.kill()
@@ -100,11 +100,11 @@ def gone_by_itself(place):
 def interrupted(place):
     process = place.popen("roost", "run", "--", "sleep", "1000")
     until(lambda: [one for one in place.json("ls") if one["status"]["state"] == "RUNNING"],
-          20, "the VM to run")
+          180, "the VM to run")
     name = place.json("ls")[0]["name"]
     until(lambda: place("exec", name, "--", "pidof", "sleep").code == 0, 10, "the command to run")
     process.send_signal(signal.SIGINT)
-    code = process.wait(20)
+    code = process.wait(PATIENCE)
     claim(code == 130, "its status is", code)
     nothing_stays(place)
 

@@ -9,7 +9,7 @@ import struct
 import termios
 import time
 
-from harness import Failed, kill
+from harness import PATIENCE, Failed, kill
 
 
 class Terminal:
@@ -34,7 +34,7 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def expect(self, text, seconds=20):
+    def expect(self, text, seconds=PATIENCE):
         """Reads until `text` came; what came before it is forgotten."""
         end = time.monotonic() + seconds
         wanted = text.encode()
@@ -55,7 +55,7 @@ class Terminal:
         self.seen += piece
         return bool(piece)
 
-    def end(self, seconds=20):
+    def end(self, seconds=PATIENCE):
         """The exit status, once the program has ended."""
         limit = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < limit:

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 
-from harness import claim, until
+from harness import COMMAND_SECONDS, PATIENCE, claim, until
 
 
 class Daemon:
@@ -28,13 +28,13 @@ class Daemon:
             return False
 
     def killed_itself(self):
-        code = self.process.wait(40)
+        code = self.process.wait(COMMAND_SECONDS)
         claim(code == -signal.SIGKILL, "the daemon ended with", code)
 
     def end(self):
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
 
 
 def side_by_side(things, body):

@@ -6,6 +6,7 @@ Only Python's standard library. Every process that is started here is ended here
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,12 @@ import http.client
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAMS = ("roost", "roostd", "roost-agent")
+# Nothing that is waited for is a claim about time: what never comes fails a little later, and a host
+# that is slow or busy fails nothing.
+PATIENCE = 60
+# The same for a whole command, which may boot a guest. A boot that is given up ends before it, so that
+# the failure says so.
+COMMAND_SECONDS, BOOT_SECONDS = 180, 150
 
 
 class Failed(Exception):
@@ -32,7 +39,8 @@ def claim(holds, *what):
 
 
 def until(condition, seconds, what, pause=0.1):
-    """Waits for a true answer and returns it; fails when the time is up."""
+    """Waits for a true answer and returns it; fails when the time is up, `PATIENCE` at the least."""
+    seconds = max(seconds, PATIENCE)
     end = time.monotonic() + seconds
     while True:
         answer = condition()
@@ -147,8 +155,8 @@ class Bench:
     def prepare(self):
         """A state directory with kernel and image, which others are copied from."""
         place = self.place("template", prepared=False)
-        place.ok("kernel", "import", kernel_package(), "--default", timeout=120)
-        place.ok("image", "import", "tiny", "--rootfs", "/bin/busybox", "--default", timeout=60)
+        place.ok("kernel", "import", kernel_package(), "--default")
+        place.ok("image", "import", "tiny", "--rootfs", "/bin/busybox", "--default")
         place.ok("daemon", "stop")
         self.template = place.state
 
@@ -228,6 +236,7 @@ class Place:
         kept["ROOST_STATE_DIR"] = self.state
         # The same on every host; whoever wants to see KVM says so.
         kept["ROOST_ACCEL"] = os.environ.get("ROOST_ACCEL", "tcg")
+        kept["ROOST_BOOT_SECONDS"] = str(BOOT_SECONDS)
         kept.update(self.variables)
         kept.update(more)
         return {name: value for name, value in kept.items() if value is not None}
@@ -240,7 +249,7 @@ class Place:
             [f"{self.bin}/{program}", *arguments], env=self.environment(**(env or {})), **options
         )
 
-    def __call__(self, *arguments, input=b"", timeout=60, env=None):
+    def __call__(self, *arguments, input=b"", timeout=COMMAND_SECONDS, env=None):
         """Runs roost to its end."""
         if isinstance(input, str):
             input = input.encode()
@@ -288,7 +297,7 @@ class Place:
     def state_of(self, vm):
         return self.json("get", vm)["status"]["state"]
 
-    def rpc(self, method, body, op=None, timeout=60):
+    def rpc(self, method, body, op=None, timeout=COMMAND_SECONDS):
         """A Connect call over the socket: (HTTP status, answer)."""
         connection = UnixHTTP(self.socket, timeout)
         headers = {"Content-Type": "application/json"}
@@ -302,6 +311,31 @@ class Place:
         finally:
             connection.close()
         return answer.status, json.loads(text) if text else None
+
+    def slowness(self):
+        """What this host adds to a promise about time: twenty times the slowest of some answers to the
+        smallest question, in seconds."""
+        slowest = 0
+        for _ in range(5):
+            begun = time.monotonic()
+            self.rpc("roost.ops.v1.DaemonService/GetInfo", {})
+            slowest = max(slowest, time.monotonic() - begun)
+            time.sleep(0.02)
+        return 20 * slowest
+
+    def kill_vmm(self, vm, promise):
+        """Kills a VM's QEMU; the VM must be FAILED within `promise` seconds, and what the host adds."""
+        pid, limit = self.vmm(vm), promise + self.slowness()
+        kill(pid)
+        begun = time.monotonic()
+
+        def failed():
+            status, found = self.rpc("roost.compute.v1.VMService/GetVM", {"id": vm})
+            return status == 200 and found["status"]["state"] == "FAILED"
+
+        until(failed, PATIENCE, f"{vm} to be FAILED", 0.02)
+        took = time.monotonic() - begun
+        claim(took <= limit, f"noticed after {took:.2f} s, not within {limit:.2f} s")
 
     def daemon_pid(self):
         return self.json("daemon", "status")["pid"]
@@ -317,17 +351,19 @@ class Place:
 
     def vmms(self):
         """QEMU's pids by VM, by looking at the host."""
-        builders = self.builders()
-        return {vm: pid for vm, pid in self.all_vmms().items() if vm not in builders}
+        return {vm: pid for vm, pid, builds in self.look_for_vmms() if not builds}
 
     def builders(self):
         """Likewise of the VMs that templates are being made with: nobody's, and gone when done."""
-        return {vm: pid for vm, pid in self.all_vmms().items()
-                if b"guest=template," in read(f"/proc/{pid}/cmdline")}
+        return {vm: pid for vm, pid, builds in self.look_for_vmms() if builds}
 
     def all_vmms(self):
-        """QEMU's pids by VM, by looking at the host, and by the VMs that templates are made with."""
-        found = {}
+        """Both of these."""
+        return {vm: pid for vm, pid, _ in self.look_for_vmms()}
+
+    def look_for_vmms(self):
+        """(VM, QEMU's pid, whether a template is made with it), in one look at the host: whoever looks
+        twice may meet a process that began or ended in between."""
         for pid, arguments in processes():
             if "-uuid" in arguments and "qemu" in arguments[0]:
                 try:
@@ -335,8 +371,8 @@ class Place:
                 except OSError:
                     continue
                 if folder.startswith(f"{self.state}/") and is_alive(pid):
-                    found[arguments[arguments.index("-uuid") + 1].replace("-", "")] = pid
-        return found
+                    vm = arguments[arguments.index("-uuid") + 1].replace("-", "")
+                    yield vm, pid, any("guest=template," in each for each in arguments)
 
     def vmm(self, vm):
         """QEMU's pid of a VM by name."""
@@ -398,6 +434,19 @@ class Place:
         for pid in self.all_vmms().values():
             kill(pid)
         shutil.rmtree(self.memory, ignore_errors=True)
+
+
+def free_port():
+    """A port of this host that nobody has at this moment; below those that the kernel gives to outgoing
+    connections, and below those that Roost gives to VMs, so that whoever restarts gets it again."""
+    while True:
+        port = random.randrange(10_000, 18_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def new_id():

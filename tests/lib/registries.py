@@ -15,7 +15,7 @@ import tarfile
 import threading
 import urllib.parse
 
-from harness import claim, until
+from harness import claim, free_port, until
 
 OCI = "application/vnd.oci.image"
 
@@ -24,12 +24,6 @@ def needs(program, package):
     path = shutil.which(program)
     claim(path, f"{program} is missing: apt-get install {package}")
     return path
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Registry:

@@ -72,6 +72,19 @@ package enum Roost_Fleet_V1_NodeService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "DrainNode" metadata.
+        package enum DrainNode: Sendable {
+            /// Request type for "DrainNode".
+            package typealias Input = Roost_Fleet_V1_DrainNodeRequest
+            /// Response type for "DrainNode".
+            package typealias Output = Roost_Fleet_V1_NodeChange
+            /// Descriptor for "DrainNode".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.fleet.v1.NodeService"),
+                method: "DrainNode",
+                type: .unary
+            )
+        }
         /// Namespace for "SetNodeLabels" metadata.
         package enum SetNodeLabels: Sendable {
             /// Request type for "SetNodeLabels".
@@ -104,6 +117,7 @@ package enum Roost_Fleet_V1_NodeService: Sendable {
             GetNode.descriptor,
             CordonNode.descriptor,
             UncordonNode.descriptor,
+            DrainNode.descriptor,
             SetNodeLabels.descriptor,
             SetNodeTaints.descriptor
         ]
@@ -199,7 +213,7 @@ extension Roost_Fleet_V1_NodeService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Lets VMs come again.
+        /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Roost_Fleet_V1_UncordonNodeRequest` messages.
@@ -210,6 +224,26 @@ extension Roost_Fleet_V1_NodeService {
         /// - Returns: A streaming response of `Roost_Fleet_V1_NodeChange` messages.
         func uncordonNode(
             request: GRPCCore.StreamingServerRequest<Roost_Fleet_V1_UncordonNodeRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Fleet_V1_NodeChange>
+
+        /// Handle the "DrainNode" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+        /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+        /// > when the caller has gone, and when the control plane dies in the middle.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Fleet_V1_DrainNodeRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Fleet_V1_NodeChange` messages.
+        func drainNode(
+            request: GRPCCore.StreamingServerRequest<Roost_Fleet_V1_DrainNodeRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Fleet_V1_NodeChange>
 
@@ -325,7 +359,7 @@ extension Roost_Fleet_V1_NodeService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Lets VMs come again.
+        /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Fleet_V1_UncordonNodeRequest` message.
@@ -336,6 +370,26 @@ extension Roost_Fleet_V1_NodeService {
         /// - Returns: A response containing a single `Roost_Fleet_V1_NodeChange` message.
         func uncordonNode(
             request: GRPCCore.ServerRequest<Roost_Fleet_V1_UncordonNodeRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Fleet_V1_NodeChange>
+
+        /// Handle the "DrainNode" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+        /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+        /// > when the caller has gone, and when the control plane dies in the middle.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Fleet_V1_DrainNodeRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Fleet_V1_NodeChange` message.
+        func drainNode(
+            request: GRPCCore.ServerRequest<Roost_Fleet_V1_DrainNodeRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Fleet_V1_NodeChange>
 
@@ -449,7 +503,7 @@ extension Roost_Fleet_V1_NodeService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Lets VMs come again.
+        /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
         ///
         /// - Parameters:
         ///   - request: A `Roost_Fleet_V1_UncordonNodeRequest` message.
@@ -460,6 +514,26 @@ extension Roost_Fleet_V1_NodeService {
         /// - Returns: A `Roost_Fleet_V1_NodeChange` to respond with.
         func uncordonNode(
             request: Roost_Fleet_V1_UncordonNodeRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Fleet_V1_NodeChange
+
+        /// Handle the "DrainNode" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+        /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+        /// > when the caller has gone, and when the control plane dies in the middle.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Fleet_V1_DrainNodeRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Fleet_V1_NodeChange` to respond with.
+        func drainNode(
+            request: Roost_Fleet_V1_DrainNodeRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Fleet_V1_NodeChange
 
@@ -550,6 +624,17 @@ extension Roost_Fleet_V1_NodeService.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Roost_Fleet_V1_NodeService.Method.DrainNode.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Fleet_V1_DrainNodeRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Fleet_V1_NodeChange>(),
+            handler: { request, context in
+                try await self.drainNode(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Roost_Fleet_V1_NodeService.Method.SetNodeLabels.descriptor,
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Fleet_V1_SetNodeLabelsRequest>(),
             serializer: RoostAPI.ProtobufSerializer<Roost_Fleet_V1_NodeChange>(),
@@ -615,6 +700,17 @@ extension Roost_Fleet_V1_NodeService.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Roost_Fleet_V1_NodeChange> {
         let response = try await self.uncordonNode(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func drainNode(
+        request: GRPCCore.StreamingServerRequest<Roost_Fleet_V1_DrainNodeRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Fleet_V1_NodeChange> {
+        let response = try await self.drainNode(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -692,6 +788,19 @@ extension Roost_Fleet_V1_NodeService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Fleet_V1_NodeChange> {
         return GRPCCore.ServerResponse<Roost_Fleet_V1_NodeChange>(
             message: try await self.uncordonNode(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func drainNode(
+        request: GRPCCore.ServerRequest<Roost_Fleet_V1_DrainNodeRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Fleet_V1_NodeChange> {
+        return GRPCCore.ServerResponse<Roost_Fleet_V1_NodeChange>(
+            message: try await self.drainNode(
                 request: request.message,
                 context: context
             ),
@@ -817,7 +926,7 @@ extension Roost_Fleet_V1_NodeService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Lets VMs come again.
+        /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Fleet_V1_UncordonNodeRequest` message.
@@ -831,6 +940,31 @@ extension Roost_Fleet_V1_NodeService {
         func uncordonNode<Result>(
             request: GRPCCore.ClientRequest<Roost_Fleet_V1_UncordonNodeRequest>,
             serializer: some GRPCCore.MessageSerializer<Roost_Fleet_V1_UncordonNodeRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Fleet_V1_NodeChange>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Fleet_V1_NodeChange>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "DrainNode" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+        /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+        /// > when the caller has gone, and when the control plane dies in the middle.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Fleet_V1_DrainNodeRequest` message.
+        ///   - serializer: A serializer for `Roost_Fleet_V1_DrainNodeRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Fleet_V1_NodeChange` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func drainNode<Result>(
+            request: GRPCCore.ClientRequest<Roost_Fleet_V1_DrainNodeRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Fleet_V1_DrainNodeRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Roost_Fleet_V1_NodeChange>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Fleet_V1_NodeChange>) async throws -> Result
@@ -1014,7 +1148,7 @@ extension Roost_Fleet_V1_NodeService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Lets VMs come again.
+        /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Fleet_V1_UncordonNodeRequest` message.
@@ -1037,6 +1171,42 @@ extension Roost_Fleet_V1_NodeService {
             try await self.client.unary(
                 request: request,
                 descriptor: Roost_Fleet_V1_NodeService.Method.UncordonNode.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "DrainNode" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+        /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+        /// > when the caller has gone, and when the control plane dies in the middle.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Fleet_V1_DrainNodeRequest` message.
+        ///   - serializer: A serializer for `Roost_Fleet_V1_DrainNodeRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Fleet_V1_NodeChange` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func drainNode<Result>(
+            request: GRPCCore.ClientRequest<Roost_Fleet_V1_DrainNodeRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Fleet_V1_DrainNodeRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Fleet_V1_NodeChange>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Fleet_V1_NodeChange>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Fleet_V1_NodeService.Method.DrainNode.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -1209,7 +1379,7 @@ extension Roost_Fleet_V1_NodeService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Lets VMs come again.
+    /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Roost_Fleet_V1_UncordonNodeRequest` message.
@@ -1228,6 +1398,37 @@ extension Roost_Fleet_V1_NodeService.ClientProtocol {
         try await self.uncordonNode(
             request: request,
             serializer: RoostAPI.ProtobufSerializer<Roost_Fleet_V1_UncordonNodeRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Fleet_V1_NodeChange>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DrainNode" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+    /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+    /// > when the caller has gone, and when the control plane dies in the middle.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Fleet_V1_DrainNodeRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func drainNode<Result>(
+        request: GRPCCore.ClientRequest<Roost_Fleet_V1_DrainNodeRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Fleet_V1_NodeChange>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.drainNode(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Fleet_V1_DrainNodeRequest>(),
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Fleet_V1_NodeChange>(),
             options: options,
             onResponse: handleResponse
@@ -1400,7 +1601,7 @@ extension Roost_Fleet_V1_NodeService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Lets VMs come again.
+    /// > Lets VMs come again. What a drain took down there, and nobody has seen to since, is started again.
     ///
     /// - Parameters:
     ///   - message: request message to send.
@@ -1423,6 +1624,41 @@ extension Roost_Fleet_V1_NodeService.ClientProtocol {
             metadata: metadata
         )
         return try await self.uncordonNode(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "DrainNode" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Empties a node of what runs: lets no new VM come, stops or suspends each that runs there, and lets
+    /// > none start there until UncordonNode. Disks stay where they are, so that no VM moves. It goes on
+    /// > when the caller has gone, and when the control plane dies in the middle.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func drainNode<Result>(
+        _ message: Roost_Fleet_V1_DrainNodeRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Fleet_V1_NodeChange>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Fleet_V1_DrainNodeRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.drainNode(
             request: request,
             options: options,
             onResponse: handleResponse

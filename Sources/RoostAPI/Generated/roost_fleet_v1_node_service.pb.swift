@@ -22,74 +22,108 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
 }
 
 /// A host that runs VMs.
-package nonisolated struct Roost_Fleet_V1_Node: Sendable {
+package nonisolated struct Roost_Fleet_V1_Node: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// 32 lowercase hexadecimal digits. Never reused.
-  package var id: String = String()
+  package var id: String {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
 
   /// For people.
-  package var name: String = String()
+  package var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
 
   /// Whether it takes VMs.
-  package var state: Roost_Fleet_V1_Node.State = .unspecified
+  package var state: Roost_Fleet_V1_Node.State {
+    get {_storage._state}
+    set {_uniqueStorage()._state = newValue}
+  }
 
   /// Its own labels and those that operators gave it, which are stronger. At most 64.
-  package var labels: Dictionary<String,String> = [:]
+  package var labels: Dictionary<String,String> {
+    get {_storage._labels}
+    set {_uniqueStorage()._labels = newValue}
+  }
 
   /// What keeps VMs away, by key, at most 32.
-  package var taints: [Roost_Fleet_V1_Taint] = []
+  package var taints: [Roost_Fleet_V1_Taint] {
+    get {_storage._taints}
+    set {_uniqueStorage()._taints = newValue}
+  }
 
   /// Cores and memory of the hardware.
   package var hardware: Roost_Fleet_V1_NodeRoom {
-    get {_hardware ?? Roost_Fleet_V1_NodeRoom()}
-    set {_hardware = newValue}
+    get {_storage._hardware ?? Roost_Fleet_V1_NodeRoom()}
+    set {_uniqueStorage()._hardware = newValue}
   }
   /// Returns true if `hardware` has been explicitly set.
-  package var hasHardware: Bool {self._hardware != nil}
+  package var hasHardware: Bool {_storage._hardware != nil}
   /// Clears the value of `hardware`. Subsequent reads from it will return its default value.
-  package mutating func clearHardware() {self._hardware = nil}
+  package mutating func clearHardware() {_uniqueStorage()._hardware = nil}
 
   /// What may be promised to VMs altogether: (hardware - reserved) x ratio.
   package var promisable: Roost_Fleet_V1_NodeRoom {
-    get {_promisable ?? Roost_Fleet_V1_NodeRoom()}
-    set {_promisable = newValue}
+    get {_storage._promisable ?? Roost_Fleet_V1_NodeRoom()}
+    set {_uniqueStorage()._promisable = newValue}
   }
   /// Returns true if `promisable` has been explicitly set.
-  package var hasPromisable: Bool {self._promisable != nil}
+  package var hasPromisable: Bool {_storage._promisable != nil}
   /// Clears the value of `promisable`. Subsequent reads from it will return its default value.
-  package mutating func clearPromisable() {self._promisable = nil}
+  package mutating func clearPromisable() {_uniqueStorage()._promisable = nil}
 
   /// What is promised to VMs that run, or are about to.
   package var promised: Roost_Fleet_V1_NodeRoom {
-    get {_promised ?? Roost_Fleet_V1_NodeRoom()}
-    set {_promised = newValue}
+    get {_storage._promised ?? Roost_Fleet_V1_NodeRoom()}
+    set {_uniqueStorage()._promised = newValue}
   }
   /// Returns true if `promised` has been explicitly set.
-  package var hasPromised: Bool {self._promised != nil}
+  package var hasPromised: Bool {_storage._promised != nil}
   /// Clears the value of `promised`. Subsequent reads from it will return its default value.
-  package mutating func clearPromised() {self._promised = nil}
+  package mutating func clearPromised() {_uniqueStorage()._promised = nil}
 
   /// The VMs that are on it, also stopped ones, and not those in the trash.
-  package var vmCount: Int64 = 0
+  package var vmCount: Int64 {
+    get {_storage._vmCount}
+    set {_uniqueStorage()._vmCount = newValue}
+  }
 
   /// Changes with everything that operators say of it.
-  package var etag: String = String()
+  package var etag: String {
+    get {_storage._etag}
+    set {_uniqueStorage()._etag = newValue}
+  }
 
   /// Why it was cordoned; may be empty.
-  package var cordonReason: String = String()
+  package var cordonReason: String {
+    get {_storage._cordonReason}
+    set {_uniqueStorage()._cordonReason = newValue}
+  }
 
   /// When operators last said something of it; absent when never.
   package var updateTime: SwiftProtobuf.Google_Protobuf_Timestamp {
-    get {_updateTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
-    set {_updateTime = newValue}
+    get {_storage._updateTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_uniqueStorage()._updateTime = newValue}
   }
   /// Returns true if `updateTime` has been explicitly set.
-  package var hasUpdateTime: Bool {self._updateTime != nil}
+  package var hasUpdateTime: Bool {_storage._updateTime != nil}
   /// Clears the value of `updateTime`. Subsequent reads from it will return its default value.
-  package mutating func clearUpdateTime() {self._updateTime = nil}
+  package mutating func clearUpdateTime() {_uniqueStorage()._updateTime = nil}
+
+  /// The drain that lasts, or the end of one that goes on; absent when there is neither, and in lists.
+  package var drain: Roost_Fleet_V1_NodeDrain {
+    get {_storage._drain ?? Roost_Fleet_V1_NodeDrain()}
+    set {_uniqueStorage()._drain = newValue}
+  }
+  /// Returns true if `drain` has been explicitly set.
+  package var hasDrain: Bool {_storage._drain != nil}
+  /// Clears the value of `drain`. Subsequent reads from it will return its default value.
+  package mutating func clearDrain() {_uniqueStorage()._drain = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -106,7 +140,7 @@ package nonisolated struct Roost_Fleet_V1_Node: Sendable {
     /// An operator wants nothing new on it; what is there stays.
     case cordoned // = 2
 
-    /// An operator wants it empty.
+    /// An operator wants it empty, and something runs there yet, or could not be stopped.
     case draining // = 3
 
     /// It lives, and cannot run VMs now.
@@ -114,6 +148,9 @@ package nonisolated struct Roost_Fleet_V1_Node: Sendable {
 
     /// It has not been heard of for too long.
     case lost // = 5
+
+    /// An operator wants it empty, and nothing runs there.
+    case drained // = 6
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -128,6 +165,7 @@ package nonisolated struct Roost_Fleet_V1_Node: Sendable {
       case 3: self = .draining
       case 4: self = .notReady
       case 5: self = .lost
+      case 6: self = .drained
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -140,6 +178,7 @@ package nonisolated struct Roost_Fleet_V1_Node: Sendable {
       case .draining: return 3
       case .notReady: return 4
       case .lost: return 5
+      case .drained: return 6
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -152,16 +191,186 @@ package nonisolated struct Roost_Fleet_V1_Node: Sendable {
       .draining,
       .notReady,
       .lost,
+      .drained,
     ]
 
   }
 
   package init() {}
 
-  fileprivate var _hardware: Roost_Fleet_V1_NodeRoom? = nil
-  fileprivate var _promisable: Roost_Fleet_V1_NodeRoom? = nil
-  fileprivate var _promised: Roost_Fleet_V1_NodeRoom? = nil
-  fileprivate var _updateTime: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// A drain of a node, or the end of one.
+package nonisolated struct Roost_Fleet_V1_NodeDrain: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Its op id.
+  package var operation: String = String()
+
+  /// Whether it is the end of a drain: VMs are started again.
+  package var restores: Bool = false
+
+  /// Whether memory is kept on disk.
+  package var suspends: Bool = false
+
+  /// When it was accepted.
+  package var startTime: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_startTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_startTime = newValue}
+  }
+  /// Returns true if `startTime` has been explicitly set.
+  package var hasStartTime: Bool {self._startTime != nil}
+  /// Clears the value of `startTime`. Subsequent reads from it will return its default value.
+  package mutating func clearStartTime() {self._startTime = nil}
+
+  /// When each VM had its outcome; absent while it goes on.
+  package var endTime: SwiftProtobuf.Google_Protobuf_Timestamp {
+    get {_endTime ?? SwiftProtobuf.Google_Protobuf_Timestamp()}
+    set {_endTime = newValue}
+  }
+  /// Returns true if `endTime` has been explicitly set.
+  package var hasEndTime: Bool {self._endTime != nil}
+  /// Clears the value of `endTime`. Subsequent reads from it will return its default value.
+  package mutating func clearEndTime() {self._endTime = nil}
+
+  /// The VMs that it is about, by name.
+  package var vms: [Roost_Fleet_V1_DrainedVM] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _startTime: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+  fileprivate var _endTime: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+}
+
+/// One VM of a drain, or of the end of one.
+package nonisolated struct Roost_Fleet_V1_DrainedVM: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Its id.
+  package var vmID: String = String()
+
+  /// Its name.
+  package var vmName: String = String()
+
+  /// Its project.
+  package var project: String = String()
+
+  /// The fleet that keeps it; empty: none. A fleet makes no other VM in place of one that is down
+  /// because of a drain: its disk is on the node.
+  package var fleet: String = String()
+
+  /// What became of it.
+  package var outcome: Roost_Fleet_V1_DrainedVM.Outcome = .unspecified
+
+  /// The op id of what was done to it.
+  package var operation: String = String()
+
+  /// Why it failed, for programs; empty unless it did.
+  package var reason: String = String()
+
+  /// Why it failed or was left, for people.
+  package var message: String = String()
+
+  /// What a person can do about it.
+  package var remedy: String = String()
+
+  /// Where there would be room for it, were its disk there: a node's name. Only with validate_only.
+  package var roomOn: String = String()
+
+  /// Why there would be room nowhere. Only with validate_only.
+  package var noRoom: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  /// What became of it.
+  package nonisolated enum Outcome: SwiftProtobuf.Enum, Swift.CaseIterable {
+    package typealias RawValue = Int
+
+    /// Never sent by the server.
+    case unspecified // = 0
+
+    /// Its turn has not come, or it is on its way.
+    case pending // = 1
+
+    /// The drain stopped it.
+    case stopped // = 2
+
+    /// The drain suspended it: its memory is on disk.
+    case suspended // = 3
+
+    /// It is as it was before the drain.
+    case started // = 4
+
+    /// Somebody else had done it already.
+    case already // = 5
+
+    /// It was deleted.
+    case gone // = 6
+
+    /// It was left as it is: its owner has seen to it since, or the drain was over first.
+    case left // = 7
+
+    /// It could not be done; see `reason`, `message` and `remedy`.
+    case failed // = 8
+    case UNRECOGNIZED(Int)
+
+    package init() {
+      self = .unspecified
+    }
+
+    package init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .unspecified
+      case 1: self = .pending
+      case 2: self = .stopped
+      case 3: self = .suspended
+      case 4: self = .started
+      case 5: self = .already
+      case 6: self = .gone
+      case 7: self = .left
+      case 8: self = .failed
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    package var rawValue: Int {
+      switch self {
+      case .unspecified: return 0
+      case .pending: return 1
+      case .stopped: return 2
+      case .suspended: return 3
+      case .started: return 4
+      case .already: return 5
+      case .gone: return 6
+      case .left: return 7
+      case .failed: return 8
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    package static let allCases: [Roost_Fleet_V1_DrainedVM.Outcome] = [
+      .unspecified,
+      .pending,
+      .stopped,
+      .suspended,
+      .started,
+      .already,
+      .gone,
+      .left,
+      .failed,
+    ]
+
+  }
+
+  package init() {}
 }
 
 /// Cores and memory together.
@@ -224,32 +433,76 @@ package nonisolated struct Roost_Fleet_V1_GetNodeRequest: Sendable {
 }
 
 /// What a call did to a node.
-package nonisolated struct Roost_Fleet_V1_NodeChange: @unchecked Sendable {
+package nonisolated struct Roost_Fleet_V1_NodeChange: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// The node after the call.
   package var node: Roost_Fleet_V1_Node {
-    get {_storage._node ?? Roost_Fleet_V1_Node()}
-    set {_uniqueStorage()._node = newValue}
+    get {_node ?? Roost_Fleet_V1_Node()}
+    set {_node = newValue}
   }
   /// Returns true if `node` has been explicitly set.
-  package var hasNode: Bool {_storage._node != nil}
+  package var hasNode: Bool {self._node != nil}
   /// Clears the value of `node`. Subsequent reads from it will return its default value.
-  package mutating func clearNode() {_uniqueStorage()._node = nil}
+  package mutating func clearNode() {self._node = nil}
 
   /// False when what was asked for held already.
-  package var changed: Bool {
-    get {_storage._changed}
-    set {_uniqueStorage()._changed = newValue}
-  }
+  package var changed: Bool = false
+
+  /// What a drain, or the end of one, did to which VMs; with validate_only, which it would be about.
+  package var vms: [Roost_Fleet_V1_DrainedVM] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _node: Roost_Fleet_V1_Node? = nil
+}
+
+/// Which node is to be empty.
+package nonisolated struct Roost_Fleet_V1_DrainNodeRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Name, id or unique id prefix.
+  package var node: String = String()
+
+  /// Why, for whoever reads it later; at most 1024 characters.
+  package var reason: String = String()
+
+  /// Keep the VMs' memory on disk, so that their processes go on when the drain ends.
+  package var suspend: Bool = false
+
+  /// How long each guest may take to shut down, in seconds, 0 to 86400; absent: 30.
+  package var timeoutSeconds: Int32 {
+    get {_timeoutSeconds ?? 0}
+    set {_timeoutSeconds = newValue}
+  }
+  /// Returns true if `timeoutSeconds` has been explicitly set.
+  package var hasTimeoutSeconds: Bool {self._timeoutSeconds != nil}
+  /// Clears the value of `timeoutSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearTimeoutSeconds() {self._timeoutSeconds = nil}
+
+  /// Also when no other node takes VMs.
+  package var force: Bool = false
+
+  /// Happen only if the node's etag is still this; empty: in any case.
+  package var etag: String = String()
+
+  /// Check everything and change nothing.
+  package var validateOnly: Bool = false
+
+  /// When to answer.
+  package var wait: Roost_Compute_V1_Wait.Until = .unspecified
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _timeoutSeconds: Int32? = nil
 }
 
 /// Which node takes nothing new.
@@ -289,6 +542,9 @@ package nonisolated struct Roost_Fleet_V1_UncordonNodeRequest: Sendable {
 
   /// Check everything and change nothing.
   package var validateOnly: Bool = false
+
+  /// When to answer, if VMs are started again.
+  package var wait: Roost_Compute_V1_Wait.Until = .unspecified
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -353,7 +609,165 @@ fileprivate nonisolated let _protobuf_package = "roost.fleet.v1"
 
 nonisolated extension Roost_Fleet_V1_Node: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Node"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{1}labels\0\u{1}taints\0\u{1}hardware\0\u{1}promisable\0\u{1}promised\0\u{3}vm_count\0\u{1}etag\0\u{3}cordon_reason\0\u{3}update_time\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}state\0\u{1}labels\0\u{1}taints\0\u{1}hardware\0\u{1}promisable\0\u{1}promised\0\u{3}vm_count\0\u{1}etag\0\u{3}cordon_reason\0\u{3}update_time\0\u{1}drain\0")
+
+  fileprivate class _StorageClass {
+    var _id: String = String()
+    var _name: String = String()
+    var _state: Roost_Fleet_V1_Node.State = .unspecified
+    var _labels: Dictionary<String,String> = [:]
+    var _taints: [Roost_Fleet_V1_Taint] = []
+    var _hardware: Roost_Fleet_V1_NodeRoom? = nil
+    var _promisable: Roost_Fleet_V1_NodeRoom? = nil
+    var _promised: Roost_Fleet_V1_NodeRoom? = nil
+    var _vmCount: Int64 = 0
+    var _etag: String = String()
+    var _cordonReason: String = String()
+    var _updateTime: SwiftProtobuf.Google_Protobuf_Timestamp? = nil
+    var _drain: Roost_Fleet_V1_NodeDrain? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _name = source._name
+      _state = source._state
+      _labels = source._labels
+      _taints = source._taints
+      _hardware = source._hardware
+      _promisable = source._promisable
+      _promised = source._promised
+      _vmCount = source._vmCount
+      _etag = source._etag
+      _cordonReason = source._cordonReason
+      _updateTime = source._updateTime
+      _drain = source._drain
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 3: try { try decoder.decodeSingularEnumField(value: &_storage._state) }()
+        case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &_storage._labels) }()
+        case 5: try { try decoder.decodeRepeatedMessageField(value: &_storage._taints) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._hardware) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._promisable) }()
+        case 8: try { try decoder.decodeSingularMessageField(value: &_storage._promised) }()
+        case 9: try { try decoder.decodeSingularInt64Field(value: &_storage._vmCount) }()
+        case 10: try { try decoder.decodeSingularStringField(value: &_storage._etag) }()
+        case 11: try { try decoder.decodeSingularStringField(value: &_storage._cordonReason) }()
+        case 12: try { try decoder.decodeSingularMessageField(value: &_storage._updateTime) }()
+        case 13: try { try decoder.decodeSingularMessageField(value: &_storage._drain) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._id, fieldNumber: 1)
+      }
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 2)
+      }
+      if _storage._state != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._state, fieldNumber: 3)
+      }
+      if !_storage._labels.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: _storage._labels, fieldNumber: 4)
+      }
+      if !_storage._taints.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._taints, fieldNumber: 5)
+      }
+      try { if let v = _storage._hardware {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._promisable {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._promised {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      } }()
+      if _storage._vmCount != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._vmCount, fieldNumber: 9)
+      }
+      if !_storage._etag.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._etag, fieldNumber: 10)
+      }
+      if !_storage._cordonReason.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._cordonReason, fieldNumber: 11)
+      }
+      try { if let v = _storage._updateTime {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._drain {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Fleet_V1_Node, rhs: Roost_Fleet_V1_Node) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._state != rhs_storage._state {return false}
+        if _storage._labels != rhs_storage._labels {return false}
+        if _storage._taints != rhs_storage._taints {return false}
+        if _storage._hardware != rhs_storage._hardware {return false}
+        if _storage._promisable != rhs_storage._promisable {return false}
+        if _storage._promised != rhs_storage._promised {return false}
+        if _storage._vmCount != rhs_storage._vmCount {return false}
+        if _storage._etag != rhs_storage._etag {return false}
+        if _storage._cordonReason != rhs_storage._cordonReason {return false}
+        if _storage._updateTime != rhs_storage._updateTime {return false}
+        if _storage._drain != rhs_storage._drain {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Fleet_V1_Node.State: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}READY\0\u{1}CORDONED\0\u{1}DRAINING\0\u{1}NOT_READY\0\u{1}LOST\0\u{1}DRAINED\0")
+}
+
+nonisolated extension Roost_Fleet_V1_NodeDrain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NodeDrain"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}operation\0\u{1}restores\0\u{1}suspends\0\u{3}start_time\0\u{3}end_time\0\u{1}vms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -361,18 +775,12 @@ nonisolated extension Roost_Fleet_V1_Node: SwiftProtobuf.Message, SwiftProtobuf.
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 3: try { try decoder.decodeSingularEnumField(value: &self.state) }()
-      case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
-      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.taints) }()
-      case 6: try { try decoder.decodeSingularMessageField(value: &self._hardware) }()
-      case 7: try { try decoder.decodeSingularMessageField(value: &self._promisable) }()
-      case 8: try { try decoder.decodeSingularMessageField(value: &self._promised) }()
-      case 9: try { try decoder.decodeSingularInt64Field(value: &self.vmCount) }()
-      case 10: try { try decoder.decodeSingularStringField(value: &self.etag) }()
-      case 11: try { try decoder.decodeSingularStringField(value: &self.cordonReason) }()
-      case 12: try { try decoder.decodeSingularMessageField(value: &self._updateTime) }()
+      case 1: try { try decoder.decodeSingularStringField(value: &self.operation) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.restores) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.suspends) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._startTime) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._endTime) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.vms) }()
       default: break
       }
     }
@@ -383,65 +791,121 @@ nonisolated extension Roost_Fleet_V1_Node: SwiftProtobuf.Message, SwiftProtobuf.
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.id.isEmpty {
-      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    if !self.operation.isEmpty {
+      try visitor.visitSingularStringField(value: self.operation, fieldNumber: 1)
     }
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 2)
+    if self.restores != false {
+      try visitor.visitSingularBoolField(value: self.restores, fieldNumber: 2)
     }
-    if self.state != .unspecified {
-      try visitor.visitSingularEnumField(value: self.state, fieldNumber: 3)
+    if self.suspends != false {
+      try visitor.visitSingularBoolField(value: self.suspends, fieldNumber: 3)
     }
-    if !self.labels.isEmpty {
-      try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: self.labels, fieldNumber: 4)
-    }
-    if !self.taints.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.taints, fieldNumber: 5)
-    }
-    try { if let v = self._hardware {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    try { if let v = self._startTime {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
-    try { if let v = self._promisable {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    try { if let v = self._endTime {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
     } }()
-    try { if let v = self._promised {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
-    } }()
-    if self.vmCount != 0 {
-      try visitor.visitSingularInt64Field(value: self.vmCount, fieldNumber: 9)
+    if !self.vms.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.vms, fieldNumber: 6)
     }
-    if !self.etag.isEmpty {
-      try visitor.visitSingularStringField(value: self.etag, fieldNumber: 10)
-    }
-    if !self.cordonReason.isEmpty {
-      try visitor.visitSingularStringField(value: self.cordonReason, fieldNumber: 11)
-    }
-    try { if let v = self._updateTime {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 12)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Roost_Fleet_V1_Node, rhs: Roost_Fleet_V1_Node) -> Bool {
-    if lhs.id != rhs.id {return false}
-    if lhs.name != rhs.name {return false}
-    if lhs.state != rhs.state {return false}
-    if lhs.labels != rhs.labels {return false}
-    if lhs.taints != rhs.taints {return false}
-    if lhs._hardware != rhs._hardware {return false}
-    if lhs._promisable != rhs._promisable {return false}
-    if lhs._promised != rhs._promised {return false}
-    if lhs.vmCount != rhs.vmCount {return false}
-    if lhs.etag != rhs.etag {return false}
-    if lhs.cordonReason != rhs.cordonReason {return false}
-    if lhs._updateTime != rhs._updateTime {return false}
+  package static func ==(lhs: Roost_Fleet_V1_NodeDrain, rhs: Roost_Fleet_V1_NodeDrain) -> Bool {
+    if lhs.operation != rhs.operation {return false}
+    if lhs.restores != rhs.restores {return false}
+    if lhs.suspends != rhs.suspends {return false}
+    if lhs._startTime != rhs._startTime {return false}
+    if lhs._endTime != rhs._endTime {return false}
+    if lhs.vms != rhs.vms {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
 }
 
-nonisolated extension Roost_Fleet_V1_Node.State: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_UNSPECIFIED\0\u{1}READY\0\u{1}CORDONED\0\u{1}DRAINING\0\u{1}NOT_READY\0\u{1}LOST\0")
+nonisolated extension Roost_Fleet_V1_DrainedVM: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DrainedVM"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}vm_id\0\u{3}vm_name\0\u{1}project\0\u{1}fleet\0\u{1}outcome\0\u{1}operation\0\u{1}reason\0\u{1}message\0\u{1}remedy\0\u{3}room_on\0\u{3}no_room\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.vmID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.vmName) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.project) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.fleet) }()
+      case 5: try { try decoder.decodeSingularEnumField(value: &self.outcome) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.operation) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.message) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.remedy) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.roomOn) }()
+      case 11: try { try decoder.decodeSingularStringField(value: &self.noRoom) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.vmID.isEmpty {
+      try visitor.visitSingularStringField(value: self.vmID, fieldNumber: 1)
+    }
+    if !self.vmName.isEmpty {
+      try visitor.visitSingularStringField(value: self.vmName, fieldNumber: 2)
+    }
+    if !self.project.isEmpty {
+      try visitor.visitSingularStringField(value: self.project, fieldNumber: 3)
+    }
+    if !self.fleet.isEmpty {
+      try visitor.visitSingularStringField(value: self.fleet, fieldNumber: 4)
+    }
+    if self.outcome != .unspecified {
+      try visitor.visitSingularEnumField(value: self.outcome, fieldNumber: 5)
+    }
+    if !self.operation.isEmpty {
+      try visitor.visitSingularStringField(value: self.operation, fieldNumber: 6)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 7)
+    }
+    if !self.message.isEmpty {
+      try visitor.visitSingularStringField(value: self.message, fieldNumber: 8)
+    }
+    if !self.remedy.isEmpty {
+      try visitor.visitSingularStringField(value: self.remedy, fieldNumber: 9)
+    }
+    if !self.roomOn.isEmpty {
+      try visitor.visitSingularStringField(value: self.roomOn, fieldNumber: 10)
+    }
+    if !self.noRoom.isEmpty {
+      try visitor.visitSingularStringField(value: self.noRoom, fieldNumber: 11)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Fleet_V1_DrainedVM, rhs: Roost_Fleet_V1_DrainedVM) -> Bool {
+    if lhs.vmID != rhs.vmID {return false}
+    if lhs.vmName != rhs.vmName {return false}
+    if lhs.project != rhs.project {return false}
+    if lhs.fleet != rhs.fleet {return false}
+    if lhs.outcome != rhs.outcome {return false}
+    if lhs.operation != rhs.operation {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.message != rhs.message {return false}
+    if lhs.remedy != rhs.remedy {return false}
+    if lhs.roomOn != rhs.roomOn {return false}
+    if lhs.noRoom != rhs.noRoom {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Fleet_V1_DrainedVM.Outcome: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0OUTCOME_UNSPECIFIED\0\u{1}PENDING\0\u{1}STOPPED\0\u{1}SUSPENDED\0\u{1}STARTED\0\u{1}ALREADY\0\u{1}GONE\0\u{1}LEFT\0\u{1}FAILED\0")
 }
 
 nonisolated extension Roost_Fleet_V1_NodeRoom: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -571,76 +1035,112 @@ nonisolated extension Roost_Fleet_V1_GetNodeRequest: SwiftProtobuf.Message, Swif
 
 nonisolated extension Roost_Fleet_V1_NodeChange: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeChange"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}changed\0")
-
-  fileprivate class _StorageClass {
-    var _node: Roost_Fleet_V1_Node? = nil
-    var _changed: Bool = false
-
-      // This property is used as the initial default value for new instances of the type.
-      // The type itself is protecting the reference to its storage via CoW semantics.
-      // This will force a copy to be made of this reference when the first mutation occurs;
-      // hence, it is safe to mark this as `nonisolated(unsafe)`.
-      static nonisolated(unsafe) let defaultInstance = _StorageClass()
-
-    private init() {}
-
-    init(copying source: _StorageClass) {
-      _node = source._node
-      _changed = source._changed
-    }
-  }
-
-  fileprivate mutating func _uniqueStorage() -> _StorageClass {
-    if !isKnownUniquelyReferenced(&_storage) {
-      _storage = _StorageClass(copying: _storage)
-    }
-    return _storage
-  }
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}changed\0\u{1}vms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    _ = _uniqueStorage()
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      while let fieldNumber = try decoder.nextFieldNumber() {
-        // The use of inline closures is to circumvent an issue where the compiler
-        // allocates stack space for every case branch when no optimizations are
-        // enabled. https://github.com/apple/swift-protobuf/issues/1034
-        switch fieldNumber {
-        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
-        case 2: try { try decoder.decodeSingularBoolField(value: &_storage._changed) }()
-        default: break
-        }
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._node) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.changed) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.vms) }()
+      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every if/case branch local when no optimizations
-      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-      // https://github.com/apple/swift-protobuf/issues/1182
-      try { if let v = _storage._node {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-      } }()
-      if _storage._changed != false {
-        try visitor.visitSingularBoolField(value: _storage._changed, fieldNumber: 2)
-      }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._node {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.changed != false {
+      try visitor.visitSingularBoolField(value: self.changed, fieldNumber: 2)
+    }
+    if !self.vms.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.vms, fieldNumber: 3)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Roost_Fleet_V1_NodeChange, rhs: Roost_Fleet_V1_NodeChange) -> Bool {
-    if lhs._storage !== rhs._storage {
-      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
-        let _storage = _args.0
-        let rhs_storage = _args.1
-        if _storage._node != rhs_storage._node {return false}
-        if _storage._changed != rhs_storage._changed {return false}
-        return true
+    if lhs._node != rhs._node {return false}
+    if lhs.changed != rhs.changed {return false}
+    if lhs.vms != rhs.vms {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Fleet_V1_DrainNodeRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DrainNodeRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}reason\0\u{1}suspend\0\u{3}timeout_seconds\0\u{1}force\0\u{1}etag\0\u{3}validate_only\0\u{1}wait\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.suspend) }()
+      case 4: try { try decoder.decodeSingularInt32Field(value: &self._timeoutSeconds) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.force) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.etag) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.validateOnly) }()
+      case 8: try { try decoder.decodeSingularEnumField(value: &self.wait) }()
+      default: break
       }
-      if !storagesAreEqual {return false}
     }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    if self.suspend != false {
+      try visitor.visitSingularBoolField(value: self.suspend, fieldNumber: 3)
+    }
+    try { if let v = self._timeoutSeconds {
+      try visitor.visitSingularInt32Field(value: v, fieldNumber: 4)
+    } }()
+    if self.force != false {
+      try visitor.visitSingularBoolField(value: self.force, fieldNumber: 5)
+    }
+    if !self.etag.isEmpty {
+      try visitor.visitSingularStringField(value: self.etag, fieldNumber: 6)
+    }
+    if self.validateOnly != false {
+      try visitor.visitSingularBoolField(value: self.validateOnly, fieldNumber: 7)
+    }
+    if self.wait != .unspecified {
+      try visitor.visitSingularEnumField(value: self.wait, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Fleet_V1_DrainNodeRequest, rhs: Roost_Fleet_V1_DrainNodeRequest) -> Bool {
+    if lhs.node != rhs.node {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.suspend != rhs.suspend {return false}
+    if lhs._timeoutSeconds != rhs._timeoutSeconds {return false}
+    if lhs.force != rhs.force {return false}
+    if lhs.etag != rhs.etag {return false}
+    if lhs.validateOnly != rhs.validateOnly {return false}
+    if lhs.wait != rhs.wait {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -693,7 +1193,7 @@ nonisolated extension Roost_Fleet_V1_CordonNodeRequest: SwiftProtobuf.Message, S
 
 nonisolated extension Roost_Fleet_V1_UncordonNodeRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".UncordonNodeRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}etag\0\u{3}validate_only\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}etag\0\u{3}validate_only\0\u{1}wait\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -704,6 +1204,7 @@ nonisolated extension Roost_Fleet_V1_UncordonNodeRequest: SwiftProtobuf.Message,
       case 1: try { try decoder.decodeSingularStringField(value: &self.node) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.etag) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.validateOnly) }()
+      case 4: try { try decoder.decodeSingularEnumField(value: &self.wait) }()
       default: break
       }
     }
@@ -719,6 +1220,9 @@ nonisolated extension Roost_Fleet_V1_UncordonNodeRequest: SwiftProtobuf.Message,
     if self.validateOnly != false {
       try visitor.visitSingularBoolField(value: self.validateOnly, fieldNumber: 3)
     }
+    if self.wait != .unspecified {
+      try visitor.visitSingularEnumField(value: self.wait, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -726,6 +1230,7 @@ nonisolated extension Roost_Fleet_V1_UncordonNodeRequest: SwiftProtobuf.Message,
     if lhs.node != rhs.node {return false}
     if lhs.etag != rhs.etag {return false}
     if lhs.validateOnly != rhs.validateOnly {return false}
+    if lhs.wait != rhs.wait {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

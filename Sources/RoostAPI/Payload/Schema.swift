@@ -60,3 +60,10 @@ struct Schema: Sendable {
         scope.isEmpty ? name : "\(scope).\(name)"
     }
 }
+
+/// Every method that proto/ declares, as `service/method`, in the files' order.
+package let declaredMethods: [String] = Schema.shared.files.flatMap { file in
+    file.service.flatMap { service in
+        service.method.map { "\(file.package).\(service.name)/\($0.name)" }
+    }
+}

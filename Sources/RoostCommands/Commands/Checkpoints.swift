@@ -12,7 +12,8 @@ struct CheckpointGroup: ParsableCommand {
         discussion: """
             Of a running VM memory and disk are kept: it stands still for a moment, and its \
             connections to elsewhere break. So with a paused one, which stays paused. Of a stopped \
-            one the disk is kept. roost log lists checkpoints, roost back goes back to one, roost fork VM@CHECKPOINT makes a VM of one.
+            one the disk is kept. roost log lists checkpoints, roost back goes back to one, roost \
+            fork VM@CHECKPOINT makes a VM of one.
 
             Examples:
               roost checkpoint box -m "before upgrade"

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import RoostModel
+internal import RoostTrust
 
 /// `roost context`: which daemon the other commands speak with.
 struct ContextGroup: ParsableCommand {
@@ -14,8 +15,8 @@ struct ContextGroup: ParsableCommand {
             kept in ${XDG_CONFIG_HOME:-~/.config}/roost/contexts.json.
 
             Examples:
-              roost context create try --endpoint http://127.0.0.1:8080
-              roost context use try
+              roost context create prod --access FILE
+              roost context use prod
               roost ls --context default
             """,
         subcommands: [
@@ -31,9 +32,13 @@ struct ContextCreate: RoostCommand {
         commandName: "create",
         abstract: "Give a daemon a name.",
         discussion: """
-            Plain http is for this host's loopback only. https answers that it is not there yet.
+            With --access it is a control plane elsewhere: what roost access create printed there, in a \
+            file or on standard input, names it and is the token to call it with. The token is kept in \
+            a file of mode 0600 beside the contexts. Plain http is for this host's loopback only.
 
             Examples:
+              ssh control roost access create --role operator | roost context create prod --access -
+              roost context create prod --endpoint https://control:8444 --access TOKEN-FILE
               roost context create try --endpoint http://127.0.0.1:8080
               roost context create lab --endpoint unix:///run/lab/roost.sock
             """
@@ -44,18 +49,55 @@ struct ContextCreate: RoostCommand {
 
     @Option(
         help: ArgumentHelp(
-            "unix:///PATH of a socket, or http://127.0.0.1:PORT.",
+            "unix:///PATH of a socket, http://127.0.0.1:PORT, or https://HOST:PORT with --access.",
             valueName: "url"
         )
     )
-    var endpoint: String
+    var endpoint: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A file with what roost access create printed; - is standard input.",
+            valueName: "file"
+        ),
+        completion: .file()
+    )
+    var access: String?
 
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let context = Context(name: name, endpoint: endpoint)
+        var (token, url): (AccessToken?, String?) = (nil, endpoint)
+        if let access {
+            let text = try await TokenFile.text(of: access, invocation)
+            let found = try AccessText(text)
+            if let address = found.endpoint {
+                guard endpoint == nil || endpoint == address else {
+                    throw Fault.invalid(
+                        "--endpoint",
+                        "and --access name two addresses; leave one out"
+                    )
+                }
+                url = address
+            }
+            token = found.token
+        }
+        guard let url else {
+            throw Fault.invalid("--endpoint", "is required, unless --access names an address")
+        }
+        if case .fleet = try Endpoint(url) {
+            guard token != nil else { throw Fault.invalid("--access", "is required with https") }
+        } else if token != nil {
+            throw Fault.invalid("--access", "is for https: nothing else asks for a token")
+        }
+        let context = Context(name: name, endpoint: url)
+        let (file, made) = (TokenFile(environment: invocation.environment, context: name), token)
         try await ContextFile(environment: invocation.environment)
-            .change { contexts throws(Fault) in try contexts.add(context) }
+            .change { contexts throws(Fault) in
+                try contexts.add(context)
+                // Before the context is there: one without its token would be of no use.
+                if let made { try file.write(made) }
+            }
         invocation.remark("created the context \(name)")
         return ExitStatus.ok
     }
@@ -193,6 +235,9 @@ struct ContextRemove: RoostCommand {
             .change { contexts throws(Fault) in
                 for name in names { try contexts.remove(name) }
             }
+        for name in names {
+            try TokenFile(environment: invocation.environment, context: name).remove()
+        }
         return ExitStatus.ok
     }
 }

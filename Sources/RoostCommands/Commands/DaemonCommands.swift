@@ -38,12 +38,18 @@ extension RoostCommand {
 
     /// Ends the daemon and waits until its process is gone. Returns whether there was one.
     fileprivate func end(_ process: DaemonProcess, force: Bool) async throws -> Bool {
+        let deadline = ContinuousClock.now + .seconds(30)
+        let options = CallOptions.limited(to: .seconds(30))
         let pid = try await withRunningDaemon(process) { daemon in
-            let request = Roost_Ops_V1_ShutdownRequest.with { $0.force = force }
-            return try await daemon.about.shutdown(request).pid
+            let pid = try await daemon.about.getInfo(.init(), options: options).pid
+            do {
+                _ = try await daemon.about.shutdown(.with { $0.force = force }, options: options)
+            } catch let error as RPCError where error.code == .unavailable {
+                // A daemon that ends may take its answer along; whether it ends is seen below.
+            }
+            return pid
         }
         guard let pid else { return false }
-        let deadline = ContinuousClock.now + .seconds(30)
         guard await process.waitUntilGone(pid: pid, until: deadline) else {
             throw Fault(.deadline, "roostd (pid \(pid)) did not end within 30 seconds")
         }

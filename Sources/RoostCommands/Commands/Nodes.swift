@@ -15,10 +15,11 @@ struct NodeGroup: ParsableCommand {
               roost node cordon node2 --reason "new disks"
               roost node label node1 rack=r1
               roost node taint node3 gpu=yes:noSchedule
+              roost node drain node2 --suspend
             """,
         subcommands: [
-            NodeList.self, NodeInspect.self, NodeCordon.self, NodeUncordon.self, NodeLabel.self,
-            NodeTaint.self, NodeRemove.self,
+            NodeList.self, NodeInspect.self, NodeCordon.self, NodeUncordon.self, NodeDrain.self,
+            NodeLabel.self, NodeTaint.self, NodeRemove.self,
         ],
         aliases: ["nodes"]
     )
@@ -147,30 +148,6 @@ struct NodeCordon: NodeCommand {
             .with {
                 $0.node = options.node
                 $0.reason = reason
-                $0.validateOnly = options.change.dryRun
-            },
-            metadata: metadata
-        )
-    }
-}
-
-struct NodeUncordon: NodeCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "uncordon",
-        abstract: "Let VMs come to a node again.",
-        discussion: """
-            Examples:
-              roost node uncordon node2
-            """
-    )
-    static let verb = "uncordoned"
-
-    @OptionGroup var options: NodeChangeOptions
-
-    func call(_ daemon: Daemon, _ metadata: Metadata) async throws -> Roost_Fleet_V1_NodeChange {
-        try await daemon.nodes.uncordonNode(
-            .with {
-                $0.node = options.node
                 $0.validateOnly = options.change.dryRun
             },
             metadata: metadata

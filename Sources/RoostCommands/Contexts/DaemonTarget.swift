@@ -121,7 +121,12 @@ extension DaemonFlags {
                 )
             )
         }
-        return .context(name: context.name, try Endpoint(context.endpoint))
+        var endpoint = try Endpoint(context.endpoint)
+        if case .fleet(let host, let port, _) = endpoint {
+            let token = try TokenFile(environment: environment, context: context.name).read()
+            endpoint = .fleet(host: host, port: port, token)
+        }
+        return .context(name: context.name, endpoint)
     }
 }
 

@@ -5,7 +5,7 @@ extension Endpoint {
     /// How long an answer may take: it is on this host.
     static let patienceMilliseconds: Int32 = 1000
 
-    /// Whether something listens there.
+    /// Whether something listens there; taken to be so where only a call can tell.
     func answers() -> Bool {
         switch self {
         case .unix(let path): Self.connects(AF_UNIX, unixAddress(path))
@@ -15,6 +15,8 @@ extension Endpoint {
             } else {
                 Self.connects(AF_INET, ipv4Address(address, port))
             }
+        // It may have a name and be far away: the first call says.
+        case .fleet: true
         }
     }
 

@@ -1,4 +1,5 @@
 internal import RoostModel
+internal import RoostTrust
 
 /// Where a daemon of a context listens.
 enum Endpoint: Sendable, Equatable, CustomStringConvertible {
@@ -6,19 +7,18 @@ enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     case unix(path: String)
     /// Plain HTTP on this host: an IPv4 or IPv6 address of its loopback, without brackets.
     case loopback(address: String, port: Int)
+    /// A control plane's listener for users: TLS, and a token that says whose fleet it is. The host is a
+    /// name, or an address without brackets; `nil` for a token that has not been read.
+    case fleet(host: String, port: Int, AccessToken?)
 
-    /// Reads `unix:///PATH` or `http://LOOPBACK:PORT`.
+    /// Reads `unix:///PATH`, `http://LOOPBACK:PORT` or `https://HOST:PORT`.
     ///
-    /// - Throws: ``RoostModel/Reason/unsupported`` for https, which comes with the fleet's
-    ///   certificates; ``RoostModel/Reason/invalidFields`` for anything else that is neither.
+    /// - Throws: ``RoostModel/Reason/invalidFields`` for anything else.
     init(_ text: String) throws(Fault) {
         let flag = "--endpoint"
         if text.hasPrefix("https://") {
-            throw Fault(
-                .unsupported,
-                "'\(shown(text))' needs TLS, which this build does not speak yet: it comes with the "
-                    + "fleet's certificates; until then forward a socket: ssh -L PATH:REMOTE-PATH HOST"
-            )
+            self = try Self.parsedFleet(text.dropFirst("https://".count), shown: text)
+            return
         }
         if text.hasPrefix("unix://") {
             let path = String(text.dropFirst("unix://".count))
@@ -37,7 +37,7 @@ enum Endpoint: Sendable, Equatable, CustomStringConvertible {
         guard text.hasPrefix("http://") else {
             throw .invalid(
                 flag,
-                "'\(shown(text))' is neither unix:///PATH nor http://127.0.0.1:PORT"
+                "'\(shown(text))' is none of unix:///PATH, https://HOST:PORT, http://127.0.0.1:PORT"
             )
         }
         var rest = text.dropFirst("http://".count)
@@ -55,12 +55,43 @@ enum Endpoint: Sendable, Equatable, CustomStringConvertible {
         self = .loopback(address: address, port: Int(port))
     }
 
-    /// As ``init(_:)`` reads it.
+    /// Reads the rest of a URL, which has no token in it: that would be shown.
+    private static func parsedFleet(_ rest: Substring, shown text: String) throws(Fault) -> Endpoint
+    {
+        let flag = "--endpoint"
+        guard !rest.contains("@") else {
+            throw .invalid(
+                flag,
+                "has a token in it, which ps shows to everybody: put what roost access create "
+                    + "printed into a file for --access"
+            )
+        }
+        let rest = rest.hasSuffix("/") ? rest.dropLast() : rest
+        guard let colon = rest.lastIndex(of: ":"),
+            let port = UInt16(rest[rest.index(after: colon)...]), port > 0
+        else { throw .invalid(flag, "'\(shown(text))' has no port: https://HOST:8444") }
+        var host = rest[..<colon]
+        let isBracketed = host.hasPrefix("[") && host.hasSuffix("]")
+        if isBracketed { host = host.dropFirst().dropLast() }
+        let isName = host.utf8.allSatisfy {
+            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 45
+                || $0 == 46
+        }
+        let isAddress = isBracketed && host.allSatisfy { $0.isHexDigit || $0 == ":" || $0 == "." }
+        guard (1...253).contains(host.utf8.count), isName || isAddress else {
+            throw .invalid(flag, "'\(shown(text))' has no host: https://HOST:8444")
+        }
+        return .fleet(host: String(host), port: Int(port), nil)
+    }
+
+    /// As ``init(_:)`` reads it; never with a token.
     var description: String {
         switch self {
         case .unix(let path): "unix://\(path)"
         case .loopback(let address, let port):
             "http://\(address.contains(":") ? "[\(address)]" : address):\(port)"
+        case .fleet(let host, let port, _):
+            "https://\(host.contains(":") ? "[\(host)]" : host):\(port)"
         }
     }
 

@@ -17,8 +17,10 @@ struct Daemon: Sendable {
     let nodes: Roost_Fleet_V1_NodeService.Client<Transport>
     let states: Roost_Fleet_V1_DesiredStateService.Client<Transport>
     let tokens: Roost_Fleet_V1_JoinTokenService.Client<Transport>
+    let access: Roost_Fleet_V1_AccessService.Client<Transport>
     let explanations: Roost_Ops_V1_ExplainService.Client<Transport>
     let usage: Roost_Ops_V1_UsageService.Client<Transport>
+    let events: Roost_Ops_V1_EventService.Client<Transport>
     let about: Roost_Ops_V1_DaemonService.Client<Transport>
 
     init(_ client: GRPCClient<Transport>) {
@@ -31,8 +33,10 @@ struct Daemon: Sendable {
         nodes = .init(wrapping: client)
         states = .init(wrapping: client)
         tokens = .init(wrapping: client)
+        access = .init(wrapping: client)
         explanations = .init(wrapping: client)
         usage = .init(wrapping: client)
+        events = .init(wrapping: client)
         about = .init(wrapping: client)
     }
 
@@ -49,29 +53,38 @@ struct Daemon: Sendable {
         to endpoint: Endpoint,
         _ body: (Daemon) async throws -> Result
     ) async throws -> Result {
-        let target: any ResolvableTarget =
-            switch endpoint {
-            case .unix(let path): .unixDomainSocket(path: path, authority: "roost")
-            case .loopback(let address, let port):
+        let target: any ResolvableTarget
+        switch endpoint {
+        case .unix(let path): target = .unixDomainSocket(path: path, authority: "roost")
+        case .loopback(let address, let port):
+            target =
                 address.contains(":")
-                    ? .ipv6(address: address, port: port) : .ipv4(address: address, port: port)
-            }
+                ? .ipv6(address: address, port: port) : .ipv4(address: address, port: port)
+        case .fleet(let host, let port, let token):
+            let door = try FleetDoor(endpoint, host: host, port: port, token)
+            return try await door.connected(body)
+        }
         let transport = try Transport(
             target: target,
             transportSecurity: .plaintext,
-            config: .defaults { config in
-                // What has answered a moment ago answers at once or not at all.
-                config.backoff = .init(
-                    initial: .milliseconds(50),
-                    max: .milliseconds(500),
-                    multiplier: 1.6,
-                    jitter: 0.2
-                )
-                config.http2.targetWindowSize = 1 << 20
-            }
+            config: config
         )
         return try await withGRPCClient(transport: transport) { client in
             try await body(Daemon(client))
+        }
+    }
+
+    /// How the transport behaves, wherever it leads.
+    static var config: Transport.Config {
+        .defaults { config in
+            // What has answered a moment ago answers at once or not at all.
+            config.backoff = .init(
+                initial: .milliseconds(50),
+                max: .milliseconds(500),
+                multiplier: 1.6,
+                jitter: 0.2
+            )
+            config.http2.targetWindowSize = 1 << 20
         }
     }
 }

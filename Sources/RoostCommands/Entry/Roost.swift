@@ -47,8 +47,8 @@ struct Roost: AsyncParsableCommand {
             CommandGroup(
                 name: "Fleet",
                 subcommands: [
-                    Plan.self, Apply.self, Status.self, NodeGroup.self, TokenGroup.self, Why.self,
-                    WhatIfGroup.self,
+                    Plan.self, Apply.self, Status.self, NodeGroup.self, TokenGroup.self,
+                    AccessGroup.self, Why.self, WhatIfGroup.self, Events.self,
                 ]
             ),
             CommandGroup(

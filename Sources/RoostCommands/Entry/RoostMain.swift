@@ -11,6 +11,8 @@ internal import SwiftProtobuf
 package func roostMain() async -> Int32 {
     // A reader that is gone is seen as EPIPE, so that there is time to end the guest's command.
     signal(SIGPIPE, SIG_IGN)
+    // What failed operations say more of themselves, which JSON cannot tell without knowing its type.
+    Google_Protobuf_Any.register(messageType: Google_Rpc_ErrorInfo.self)
     let status = await roostMain(Array(CommandLine.arguments.dropFirst()), in: .current())
     TerminalMode.restore()
     return status

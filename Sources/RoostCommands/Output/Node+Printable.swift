@@ -31,8 +31,22 @@ extension Roost_Fleet_V1_Node: Printable {
             ),
             ("memory", "\(memory[0]) of \(memory[1]) promised; \(memory[2]) in hardware"),
             ("labels", labelText), ("taints", taintText),
-            ("changed", hasUpdateTime ? timeText(updateTime) : ""),
+            ("changed", hasUpdateTime ? timeText(updateTime) : ""), ("drain", drainText),
         ]
+            + drain.vms.map {
+                (
+                    "  \($0.vmName)",
+                    $0.message.isEmpty ? $0.outcome.word : "\($0.outcome.word): \($0.message)"
+                )
+            }
+    }
+
+    /// How far its drain is, or the end of one.
+    private var drainText: String {
+        guard hasDrain else { return "" }
+        let what = drain.restores ? "VMs are started again" : drain.suspends ? "suspends" : "stops"
+        let until = drain.hasEndTime ? "ended \(timeText(drain.endTime))" : "goes on"
+        return "\(drain.operation), \(what), since \(timeText(drain.startTime)), \(until)"
     }
 
     private var labelText: String {
@@ -54,6 +68,7 @@ extension Roost_Fleet_V1_Node.State {
         case .ready: "READY"
         case .cordoned: "CORDONED"
         case .draining: "DRAINING"
+        case .drained: "DRAINED"
         case .notReady: "NOT_READY"
         case .lost: "LOST"
         case .unspecified, .UNRECOGNIZED: "UNKNOWN"
@@ -63,7 +78,7 @@ extension Roost_Fleet_V1_Node.State {
     var color: Table.Color? {
         switch self {
         case .ready: .green
-        case .cordoned, .draining: .yellow
+        case .cordoned, .draining, .drained: .yellow
         case .notReady, .lost: .red
         case .unspecified, .UNRECOGNIZED: nil
         }

@@ -56,7 +56,7 @@ func duration(_ text: String, flag: String) throws(Fault) -> Duration {
 
 private let durationUnits: [String: Duration] = [
     "": .seconds(1), "s": .seconds(1), "ms": .milliseconds(1), "m": .seconds(60),
-    "h": .seconds(3600),
+    "h": .seconds(3600), "d": .seconds(86_400),
 ]
 
 extension Duration {

@@ -2,6 +2,7 @@ internal import HummingbirdCore
 internal import HummingbirdHTTP2
 internal import Logging
 internal import NIOCore
+internal import NIOSSL
 
 /// Answers one HTTP request of one connection.
 typealias ConnectionResponder =
@@ -9,7 +10,8 @@ typealias ConnectionResponder =
         Request, consuming ResponseWriter, any Channel, Connection
     ) async throws -> Void
 
-/// A plaintext connection that speaks HTTP/1.1 or HTTP/2, told apart by its first bytes.
+/// A connection that speaks HTTP/1.1 or HTTP/2, told apart by its first bytes, within TLS where the
+/// listener has a certificate.
 ///
 /// HTTP/2 with prior knowledge begins with `PRI * HTTP/2.0` (RFC 9113, 3.4); no HTTP/1.1 method
 /// begins like that. So one port or socket serves curl, browsers, Connect and gRPC.
@@ -31,6 +33,8 @@ struct PeekingChannel: ServerChildChannel {
     let connections: Connections
     /// A connection that says nothing for this long is closed.
     let idleTimeout: TimeAmount
+    /// `nil`: plaintext.
+    let tls: NIOSSLContext?
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         let decided = channel.eventLoop.makePromise(of: Bool.self)
@@ -42,6 +46,11 @@ struct PeekingChannel: ServerChildChannel {
         }
         return channel.eventLoop.makeCompletedFuture {
             let handler = PeekHandler(decided: decided, patience: idleTimeout)
+            if let tls {
+                // A client that speaks plaintext fails its handshake, and is closed.
+                let handler = NIOSSLServerHandler(context: tls)
+                try channel.pipeline.syncOperations.addHandler(handler)
+            }
             try channel.pipeline.syncOperations.addHandler(handler)
             connections.add(channel)
             return Value(channel: channel, speaking: speaking)

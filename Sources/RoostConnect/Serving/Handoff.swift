@@ -6,7 +6,9 @@ final class Handoff<Element: Sendable>: Sendable {
     private struct State {
         var queue: [Element] = []
         var reader: CheckedContinuation<Element?, Never>?
-        var writers: [CheckedContinuation<Void, any Error>] = []
+        /// Those that wait, in the order in which they came.
+        var writers: [(number: UInt64, writer: CheckedContinuation<Void, any Error>)] = []
+        var count: UInt64 = 0
         var isFinished = false
         var isAbandoned = false
     }
@@ -18,8 +20,25 @@ final class Handoff<Element: Sendable>: Sendable {
 
     /// Hands `element` on; waits while the reader is slow.
     ///
-    /// - Throws: `unavailable` once the reader has gone.
+    /// - Throws: `unavailable` once the reader has gone; `CancellationError` when the waiting was cut
+    ///   short, and the element is handed on all the same: what ends a call must not be lost.
     func send(_ element: Element) async throws {
+        let number = state.withLock { state in
+            state.count += 1
+            return state.count
+        }
+        try await withTaskCancellationHandler {
+            try await hand(element, number)
+        } onCancel: {
+            let writer = state.withLock { state in
+                let place = state.writers.firstIndex { $0.number == number }
+                return place.map { state.writers.remove(at: $0).writer }
+            }
+            writer?.resume(throwing: CancellationError())
+        }
+    }
+
+    private func hand(_ element: Element, _ number: UInt64) async throws {
         try await withCheckedThrowingContinuation { writer in
             let (reader, result) = state.withLock {
                 state -> (CheckedContinuation<Element?, Never>?, Result<Void, any Error>?) in
@@ -30,7 +49,9 @@ final class Handoff<Element: Sendable>: Sendable {
                 }
                 state.queue.append(element)
                 if state.queue.count <= capacity { return (nil, .success(())) }
-                state.writers.append(writer)
+                // Cancelled before this, or the handler above finds it among the waiting.
+                if Task.isCancelled { return (nil, .failure(CancellationError())) }
+                state.writers.append((number, writer))
                 return (nil, nil)
             }
             reader?.resume(returning: element)
@@ -45,7 +66,7 @@ final class Handoff<Element: Sendable>: Sendable {
                 state -> (Element?, Bool, CheckedContinuation<Void, any Error>?) in
                 if !state.queue.isEmpty {
                     let element = state.queue.removeFirst()
-                    let writer = state.writers.isEmpty ? nil : state.writers.removeFirst()
+                    let writer = state.writers.isEmpty ? nil : state.writers.removeFirst().writer
                     return (element, true, writer)
                 }
                 if state.isFinished { return (nil, true, nil) }
@@ -75,7 +96,7 @@ final class Handoff<Element: Sendable>: Sendable {
             defer { state.writers = [] }
             return state.writers
         }
-        for writer in writers { writer.resume(throwing: Self.gone) }
+        for waiting in writers { waiting.writer.resume(throwing: Self.gone) }
     }
 
     private static var gone: RPCError {

@@ -13,7 +13,7 @@ extension VMService {
     ///   ``Reason/limitExceeded``, ``Reason/staleEtag``, and what the node says.
     package func makeCheckpoint(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         message: String,
         etag: Revision?,
         _ context: RequestContext
@@ -91,7 +91,7 @@ extension VMService {
     /// the trash.
     package func checkpoints(
         _ reference: String,
-        project: String
+        project: ProjectView
     ) async throws(Fault) -> (all: [Checkpoint], current: CheckpointID?) {
         let vm = try await get(reference, project: project).row
         return (try await checkpointRows(of: vm.id).map(\.row), vm.checkpoint)
@@ -106,7 +106,7 @@ extension VMService {
     package func revert(
         _ reference: String,
         to checkpoint: String,
-        project: String,
+        project: ProjectView,
         force: Bool,
         etag: Revision?,
         _ context: RequestContext
@@ -140,7 +140,7 @@ extension VMService {
     package func deleteCheckpoint(
         _ reference: String,
         _ checkpoint: String,
-        project: String,
+        project: ProjectView,
         etag: Revision?,
         _ context: RequestContext
     ) async throws(Fault) -> VMOutcome {

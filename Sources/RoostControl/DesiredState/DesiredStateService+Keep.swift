@@ -59,7 +59,8 @@ extension DesiredStateService {
 
     private func keep(_ row: FleetStateRow) async throws(Fault) -> Bool {
         let present = try await present(row.state)
-        let plan = FleetPlan(row.state, present: present.map(\.row))
+        let drained = fleet.nodes.drained
+        let plan = FleetPlan(row.state, present: present.map(\.row), drained: drained)
         let versions = Dictionary(present.map { ($0.row.id, $0.version) }) { first, _ in first }
         forget(row.state, allBut: plan)
         let groups = Dictionary(row.state.groups.map { ($0.name, $0) }) { first, _ in first }
@@ -106,7 +107,7 @@ extension DesiredStateService {
         _ row: FleetStateRow,
         _ etag: Revision?
     ) async throws(Fault) {
-        let (project, context) = (row.state.project, context(step, row))
+        let (project, context) = (ProjectView(row.state.project), context(step, row))
         let reference = step.vm?.description ?? step.name
         func power(_ verb: PowerVerb) async throws(Fault) {
             let options = PowerOptions(etag: etag)
@@ -147,7 +148,12 @@ extension DesiredStateService {
             draft: group.draft,
             etag: etag
         )
-        _ = try await vms.update(reference, project: row.state.project, update, context)
+        _ = try await vms.update(
+            reference,
+            project: ProjectView(row.state.project),
+            update,
+            context
+        )
     }
 
     private func context(_ step: FleetPlan.Step, _ row: FleetStateRow) -> RequestContext {

@@ -253,9 +253,18 @@ package final class DesiredStateService: Sendable {
             .map(\.row)
     }
 
+    /// As ``VMService/requireReach(of:in:)``, for a draft of a state.
+    package func requireReach(
+        of draft: VMDraft,
+        in project: ProjectView
+    ) async throws(Fault) {
+        try await vms.requireReach(of: draft, in: project)
+    }
+
     /// What is to be done for `state`, by what the rows say now.
     func compare(_ state: FleetState) async throws(Fault) -> FleetPlan {
-        FleetPlan(state, present: try await present(state).map(\.row))
+        let present = try await present(state).map(\.row)
+        return FleetPlan(state, present: present, drained: fleet.nodes.drained)
     }
 
     /// The VMs that `state` is compared with: its own, and whoever has a name that it wants.

@@ -36,7 +36,7 @@ extension FleetService {
     /// - Throws: as ``VMService/get(_:project:)`` and ``NodeDirectory/find(_:field:)``.
     package func explain(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         notOn node: String = ""
     ) async throws(Fault) -> Account {
         let vm = try await vms.get(reference, project: project).row
@@ -134,7 +134,7 @@ extension FleetService {
         case add(count: Int, VMDraft)
         case drain(String)
         case lose(String)
-        case resize(String, project: String, cores: Int, memoryMiB: Int)
+        case resize(String, project: ProjectView, cores: Int, memoryMiB: Int)
     }
 
     /// A forecast, with what is needed to tell it.

@@ -2,6 +2,7 @@ package import RoostModel
 import RoostOperations
 import RoostScheduler
 package import RoostStore
+import Synchronization
 
 /// The nodes as operators have them, and what the scheduler says when it is asked.
 ///
@@ -10,6 +11,8 @@ package import RoostStore
 package final class FleetService: Sendable {
     let vms: VMService
     var nodes: NodeDirectory { vms.parts.nodes }
+    /// Drains, and ends of them, that this process carries out.
+    let draining = Mutex<[OperationID: NodeID]>([:])
 
     package init(_ vms: VMService) { self.vms = vms }
 
@@ -23,6 +26,8 @@ package final class FleetService: Sendable {
         package var row: NodeRow
         /// The revision of the row; 0 when nobody ever said anything.
         package var etag: Revision
+        /// Whether it is drained and nothing of it is in use any more.
+        package var isDrained: Bool
     }
 
     /// What became of a change.
@@ -64,7 +69,9 @@ package final class FleetService: Sendable {
             promisedMemoryMiB: facts.promisableMemoryMiB - free.memoryMiB,
             vmCount: count,
             row: row?.row ?? NodeRow(node: facts.id),
-            etag: row?.version ?? Revision(0)
+            etag: row?.version ?? Revision(0),
+            isDrained: facts.state == .draining && free.cores == facts.promisableCores
+                && !draining.withLock { $0.values.contains(facts.id) }
         )
     }
 

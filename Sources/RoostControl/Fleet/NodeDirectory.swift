@@ -16,12 +16,16 @@ package final class NodeDirectory: Sendable {
         var said: [NodeID: NodeFacts] = [:]
         /// What operators say of it.
         var rows: [NodeID: Versioned<NodeRow>] = [:]
+        /// Those that are drained, as of a revision; `nil` once that is over.
+        var drains: [NodeID: (mark: Versioned<DrainMark>?, revision: Revision)] = [:]
         /// Those that are not heard of as they should be: ``NodeState/notReady`` or
         /// ``NodeState/lost``. In memory only.
         var silent: [NodeID: NodeState] = [:]
         var fleet: Fleet
         /// The newest generation of each VM that was counted by its row.
         var generations: [VMID: Int] = [:]
+        /// The latest version of its row by which a VM was confirmed.
+        var versions: [VMID: Revision] = [:]
         /// The revision of the latest commit that this control plane knows of.
         var revision = Revision(0)
     }
@@ -75,10 +79,37 @@ package final class NodeDirectory: Sendable {
             facts.taints = row.taints
             if row.isCordoned { facts.state = .cordoned }
         }
+        if state.drains[node]?.mark != nil { facts.state = .draining }
         // Whatever operators say: what cannot be reached takes nothing.
         if let silence = state.silent[node] { facts.state = silence }
         guard state.fleet.facts(node) != facts else { return }
         state.fleet.join([facts])
+    }
+
+    /// Takes in whether `node` is drained, as it was at `revision`; an older word changes nothing.
+    package func take(_ mark: Versioned<DrainMark>?, of node: NodeID, at revision: Revision) {
+        state.withLock { state in
+            let known = state.drains[node]?.revision
+            guard known.map({ $0 < revision }) ?? true else { return }
+            state.drains[node] = (mark, revision)
+            Self.join(node, &state)
+        }
+    }
+
+    /// The drain of `node`, as it is known here; `nil` when there is none.
+    package func drain(of node: NodeID) -> Versioned<DrainMark>? {
+        state.withLock { $0.drains[node]?.mark }
+    }
+
+    /// What people call each of the nodes that are drained.
+    package var drained: [NodeID: String] {
+        state.withLock { state in
+            var names: [NodeID: String] = [:]
+            for (node, drain) in state.drains where drain.mark != nil {
+                names[node] = state.fleet.name(node)
+            }
+            return names
+        }
     }
 
     /// Says whether `node` is heard of: `nil` when it is, else ``NodeState/notReady`` or
@@ -90,6 +121,9 @@ package final class NodeDirectory: Sendable {
         }
     }
 
+    /// What was said last of whether `node` is heard of: `nil` when it is.
+    package func silence(of node: NodeID) -> NodeState? { state.withLock { $0.silent[node] } }
+
     /// Forgets a node and everything that is promised of it.
     package func leave(_ node: NodeID) {
         state.withLock { state in
@@ -97,6 +131,7 @@ package final class NodeDirectory: Sendable {
             state.said[node] = nil
             state.rows[node] = nil
             state.silent[node] = nil
+            state.drains[node] = nil
             state.fleet.removeNode(node)
         }
     }
@@ -282,11 +317,16 @@ package final class NodeDirectory: Sendable {
 
     /// Sees to the cores and memory of `vm` as a row says that was read, and may be old by now: one
     /// that is not here any more and does not run does not come back by it, and one that was counted
-    /// by a later generation of its row holds what that says.
-    package func confirm(_ vm: VM) {
+    /// by a later generation of its row, or confirmed by a later `version`, holds what that says.
+    package func confirm(_ vm: VM, at version: Revision? = nil) {
         let isKnown = state.withLock { state in
             guard let held = state.fleet.resident(vm.id) else { return false }
             guard vm.generation >= state.generations[vm.id] ?? 0 else { return true }
+            if let version {
+                // Two reads of one generation: running, and its end. The older may be answered last.
+                if let latest = state.versions[vm.id], version < latest { return true }
+                state.versions[vm.id] = version
+            }
             state.generations[vm.id] = vm.generation
             state.fleet.count(vm.id, held.request, on: held.node, isRunning: vm.holdsRoom)
             return true
@@ -308,6 +348,7 @@ package final class NodeDirectory: Sendable {
         state.withLock { state in
             state.fleet.remove(vm)
             state.generations[vm] = nil
+            state.versions[vm] = nil
         }
     }
 }

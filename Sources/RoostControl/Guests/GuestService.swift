@@ -24,7 +24,7 @@ package final class GuestService: Sendable {
     /// Starts, or attaches to, a command. The session's id is the op id: a repeat attaches.
     package func exec(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         _ request: ExecRequest
     ) async throws(Fault) -> any ExecSession {
         let vm = try await reachable(reference, project)
@@ -42,7 +42,7 @@ package final class GuestService: Sendable {
     /// Opens a file or a tree in a guest.
     package func copy(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         _ request: CopyRequest
     ) async throws(Fault) -> any CopySession {
         guard request.path.utf8.first == 47, request.path.utf8.count <= 4096 else {
@@ -60,7 +60,7 @@ package final class GuestService: Sendable {
     /// A piece of a log, also of a VM that does not run.
     package func readLog(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         _ request: LogRequest
     ) async throws(Fault) -> LogPiece {
         let vm = try await vms.get(reference, project: project).row
@@ -68,7 +68,10 @@ package final class GuestService: Sendable {
     }
 
     /// What the guest's agent says.
-    package func status(_ reference: String, project: String) async throws(Fault) -> GuestStatus {
+    package func status(
+        _ reference: String,
+        project: ProjectView
+    ) async throws(Fault) -> GuestStatus {
         let vm = try await reachable(reference, project)
         do throws(Fault) {
             return try await vms.parts.nodes.link(vm.status.node).guestStatus(vm.id)
@@ -85,7 +88,7 @@ package final class GuestService: Sendable {
         } while token != nil
     }
 
-    private func reachable(_ reference: String, _ project: String) async throws(Fault) -> VM {
+    private func reachable(_ reference: String, _ project: ProjectView) async throws(Fault) -> VM {
         let vm = try await vms.find(reference, project: project).row
         guard vm.status.state == .running || (vm.status.state == .starting && vm.runningOp == nil)
         else {
@@ -131,7 +134,7 @@ package final class GuestService: Sendable {
             _ = try await vms.power(
                 .delete,
                 vm.id.description,
-                project: vm.project,
+                project: ProjectView(vm.project),
                 options: PowerOptions(force: true, purge: true),
                 context
             )

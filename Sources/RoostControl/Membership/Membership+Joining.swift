@@ -199,6 +199,7 @@ extension Membership {
         var batch = Batch()
         batch.delete(MemberRow.self, MemberRow.key(node))
         batch.delete(NodeRow.self, NodeRow.key(node))
+        batch.delete(DrainMark.self, node.description)
         try await vms.commit(batch)
         pulses.withLock { _ = $0.removeValue(forKey: node) }
         for found in held { try await vms.abandon(found) }

@@ -2,6 +2,7 @@ import Logging
 package import RoostLink
 package import RoostModel
 import RoostOperations
+import RoostScheduler
 import RoostStore
 import Synchronization
 
@@ -126,7 +127,8 @@ package final class Membership: Sendable {
         if let row = try await store.get(NodeRow.self, NodeRow.key(node)) { nodes.take(row) }
         take(row.row, said)
         let now = ticks.withLock { $0 }
-        pulses.withLock { pulses in
+        let isNews = pulses.withLock { pulses in
+            let before = pulses[node]
             var pulse =
                 pulses[node] ?? Pulse(keyDigest: keyDigest, heardAt: now, isRegistered: true)
             pulse.keyDigest = keyDigest
@@ -136,8 +138,10 @@ package final class Membership: Sendable {
             // What it holds is looked at once more: it may have come up anew.
             pulse.stateHash = nil
             pulses[node] = pulse
+            return before?.isRegistered != true || before?.silence != nil
         }
         nodes.note(node, silence: nil)
+        if isNews { vms.tell(node, is: stateNow(node), reason: "it has registered") }
         log.notice(
             "a node has registered",
             metadata: [
@@ -177,10 +181,16 @@ package final class Membership: Sendable {
         }
         if wasSilent {
             nodes.note(node, silence: nil)
+            vms.tell(node, is: stateNow(node), reason: "it is heard of again")
             log.notice("a node is heard of again", metadata: ["node": "\(node)"])
         }
         if mustLook { vms.parts.spawner.spawn { await self.look(at: node) } }
         return !known.isRegistered
+    }
+
+    /// What `node` is now that it is heard of, in one word.
+    private func stateNow(_ node: NodeID) -> String {
+        (nodes.fleet.facts(node)?.state ?? .ready).rawValue
     }
 
     /// Looks at everything that `node` sees: it says that it sees something else than was seen last.
@@ -254,6 +264,7 @@ package final class Membership: Sendable {
         }
         for (node, silence) in changed {
             nodes.note(node, silence: silence)
+            vms.tell(node, is: silence.rawValue, reason: "it has not been heard of")
             log.warning(
                 "a node is silent",
                 metadata: ["node": "\(node)", "state": "\(silence.rawValue)"]

@@ -46,8 +46,7 @@ extension VMService {
         while true {
             let vm = found.row
             var batch = Batch()
-            batch.require(VM.self, vm.key, at: found.version)
-            batch.delete(VM.self, vm.key)
+            batch.remove(found)
             batch.delete(PlacementRow.self, vm.key)
             if vm.deletedAt == nil {
                 batch.delete(NameRow.self, NameRow.key(vm.project, vm.name))

@@ -27,7 +27,7 @@ extension VMService {
         _ name: String,
         of reference: String,
         checkpoint: String,
-        project: String,
+        project: ProjectView,
         etag: Revision?,
         _ context: RequestContext
     ) async throws(Fault) -> Template {
@@ -42,8 +42,8 @@ extension VMService {
     }
 
     /// Every template of a project, by name.
-    package func templates(project: String) async throws(Fault) -> [Template] {
-        let query = Query(matching: [IndexEntry("project", project)])
+    package func templates(project: ProjectView) async throws(Fault) -> [Template] {
+        let query = Query(matching: [IndexEntry("project", project.name)])
         var found: [Template] = []
         for row in try await parts.store.list(VM.self, query).rows where row.row.seal != nil {
             found.append(try await template(row))
@@ -56,19 +56,19 @@ extension VMService {
     /// - Throws: ``Reason/templateNotFound``.
     package func findTemplate(
         _ reference: String,
-        project: String
+        project: ProjectView
     ) async throws(Fault) -> Template {
-        let key = NameRow.key(project, NameRow.template(reference))
+        let key = NameRow.key(project.name, NameRow.template(reference))
         var id = VMID(reference)
         if let name = try await parts.store.get(NameRow.self, key) { id = name.row.vm }
         if let id, let found = try await parts.store.get(VM.self, id.description),
-            found.row.seal != nil
+            found.row.seal != nil, project.admits(found.row.project)
         {
             return try await template(found)
         }
         throw Fault(
             .templateNotFound,
-            "no template '\(shown(reference))' in project \(shown(project))",
+            "no template '\(shown(reference))' in project \(shown(project.name))",
             metadata: ["template": shown(reference)]
         )
     }
@@ -87,7 +87,7 @@ extension VMService {
     ///   ``Reason/staleEtag``, ``Reason/opInProgress``.
     package func deleteTemplate(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         etag: Revision?,
         _ context: RequestContext
     ) async throws(Fault) -> VMOutcome {
@@ -129,7 +129,7 @@ extension VMService {
             FieldViolation($0.0, "a VM from a template has the template's: leave it out")
         }
         guard violations.isEmpty else { throw .invalid(violations) }
-        let template = try await findTemplate(draft.template, project: draft.project)
+        let template = try await findTemplate(draft.template, project: ProjectView(draft.project))
         let vm = template.vm.row
         guard template.moment != nil, vm.runningOp == nil, let node = vm.status.node else {
             throw Fault(

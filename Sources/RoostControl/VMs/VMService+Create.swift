@@ -227,7 +227,7 @@ extension VMService {
         _ vm: VM,
         _ intent: LifecycleIntent
     ) -> OperationRow {
-        OperationRow(
+        var row = OperationRow(
             id: context.operation,
             principal: context.principal,
             method: context.method,
@@ -238,5 +238,7 @@ extension VMService {
             startedAt: now,
             traceParent: context.traceParent
         )
+        row.parent = context.parent
+        return row
     }
 }

@@ -263,8 +263,7 @@ extension VMService {
             }
         }
         if removes {
-            batch.require(VM.self, vm.key, at: found.version)
-            batch.delete(VM.self, vm.key)
+            batch.remove(found)
             batch.delete(PlacementRow.self, vm.key)
         } else {
             batch.replace(found, with: vm)
@@ -295,7 +294,8 @@ extension VMService {
             report.state = .failed
             report.reason = "its node has no disks of it"
         }
-        take(report, into: &vm, reason: report.reason)
+        let reason = vm.hold.map { "its node is drained (\($0.drain.short)): \(report.reason)" }
+        take(report, into: &vm, reason: reason ?? report.reason)
         return vm
     }
 
@@ -346,6 +346,8 @@ extension VMService {
             _ = vm.become(.lost, reason: reason, at: now)
             _ = vm.become(report.state, reason: reason, at: now)
         }
+        // Down because of a drain is only what is down.
+        if report.state.hasProcess { vm.hold = nil }
         vm.status.observedGeneration = report.observedGeneration
         vm.status.addresses = report.addresses
     }

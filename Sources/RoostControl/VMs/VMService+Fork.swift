@@ -99,7 +99,7 @@ extension VMService {
     ///   that would fit, ``Reason/staleEtag``, and what the node says; then there is no copy.
     package func fork(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         _ order: ForkOrder,
         _ context: RequestContext
     ) async throws(Fault) -> [VMOutcome] {
@@ -151,7 +151,7 @@ extension VMService {
 
     private func planFork(
         _ reference: String,
-        _ project: String,
+        _ project: ProjectView,
         _ order: ForkOrder,
         _ context: RequestContext
     ) async throws(Fault) -> ForkPlan {
@@ -294,7 +294,7 @@ extension VMService {
 
     private func acceptFork(
         _ reference: String,
-        _ project: String,
+        _ project: ProjectView,
         _ order: ForkOrder,
         _ context: RequestContext
     ) async throws(Fault) -> Accepted {

@@ -4,7 +4,7 @@ import RoostOperations
 import RoostStore
 
 extension VMService {
-    /// How many commits a watch may be behind: what came before them is forgotten.
+    /// How many commits a watch may be behind: what came before them is forgotten, and their events.
     package static let keptRevisions: Int64 = 1_000_000
 
     /// Forgets what need not be kept: the trash that is due, operations past their retention, changes
@@ -18,10 +18,11 @@ extension VMService {
         await keep("the operations") { () async throws(Fault) in
             while try await self.ledger.prune() > 0 {}
         }
-        await keep("the log of changes") { () async throws(Fault) in
+        await keep("the events and the log of changes") { () async throws(Fault) in
             let latest = try await self.parts.store.revision().number
-            guard latest > revisions else { return }
-            try await self.parts.store.compact(upTo: Revision(latest - revisions))
+            let last = Revision(max(0, latest - revisions))
+            while try await self.forgetEvents(upTo: last) > 0 {}
+            if last > Revision(0) { try await self.parts.store.compact(upTo: last) }
         }
     }
 

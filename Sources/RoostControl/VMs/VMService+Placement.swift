@@ -51,7 +51,7 @@ extension VMService {
             let group: VMGroup =
                 wish.vm.isEmpty
                 ? .labels(try Selector(wish.selector))
-                : .vm(try await find(wish.vm, project: draft.project).row.id)
+                : .vm(try await find(wish.vm, project: ProjectView(draft.project)).row.id)
             let strength = Strength(weight: wish.weight)
             rules.affinities.append(AffinityRule(wish.kind, group, strength))
         }
@@ -67,6 +67,20 @@ extension VMService {
             )
         }
         return rules
+    }
+
+    /// Makes sure that what `draft` names by id is there for `project`'s asker.
+    ///
+    /// - Throws: ``Reason/templateNotFound``, ``Reason/vmNotFound``.
+    package func requireReach(
+        of draft: VMDraft,
+        in project: ProjectView
+    ) async throws(Fault) {
+        guard project.isConfined else { return }
+        if !draft.template.isEmpty { _ = try await findTemplate(draft.template, project: project) }
+        for wish in draft.placement.affinities where !wish.vm.isEmpty {
+            _ = try await find(wish.vm, project: project)
+        }
     }
 
     /// A node with its images, and the room on it promised.

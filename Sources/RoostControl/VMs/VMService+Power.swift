@@ -13,6 +13,8 @@ package struct PowerOptions: Sendable, Hashable {
     package var purge: Bool
     /// Happen only if the VM is still the one that was read.
     package var etag: Revision?
+    /// The drain of its node that asks, if one does: then only while that lasts.
+    var drain: OperationID?
 
     package init(
         graceSeconds: Int = 30,
@@ -33,11 +35,12 @@ extension VMService {
     /// Asking for what holds succeeds with `changed = false`.
     /// - Throws: ``Reason/wrongState`` naming state and verb, ``Reason/opInProgress`` with the
     ///   running op id, ``Reason/needsForce`` for deleting what runs, ``Reason/staleEtag``,
-    ///   ``Reason/noCapacity``, and what the node says.
+    ///   ``Reason/noCapacity``, ``Reason/nodeDraining`` for a start where nothing shall run, and what
+    ///   the node says.
     package func power(
         _ verb: PowerVerb,
         _ reference: String,
-        project: String,
+        project: ProjectView,
         options: PowerOptions,
         _ context: RequestContext
     ) async throws(Fault) -> VMOutcome {
@@ -60,6 +63,8 @@ extension VMService {
         var intent: LifecycleIntent
         /// Whether it stops a running operation instead of being refused by it.
         var preempts: Bool
+        /// The drain that it happens for, and with which it ends.
+        var drain: OperationID?
     }
 
     private func decide(
@@ -75,7 +80,8 @@ extension VMService {
             found: found,
             vm: nil,
             intent: intent(verb, vm, options),
-            preempts: preempts
+            preempts: preempts,
+            drain: options.drain
         )
         // A state in passing is judged when the operation that passes it is over.
         if vm.runningOp != nil {
@@ -91,7 +97,8 @@ extension VMService {
                 "cannot \(verb.rawValue) \(vm.name): it is \(vm.status.state.rawValue)",
                 metadata: ["vm": vm.name, "state": vm.status.state.rawValue]
             )
-        case .alreadyHolds where vm.desired == verb.aim(vm.desired):
+        // What a drain holds down is its owner's again by this.
+        case .alreadyHolds where vm.desired == verb.aim(vm.desired) && vm.hold == nil:
             return acceptance
         case .alreadyHolds, .allowed:
             if verb == .delete, vm.status.state.hasProcess, !options.force {
@@ -104,6 +111,7 @@ extension VMService {
             var next = accepted(verb, vm)
             // A person's start begins a new count; the policy's goes on with the old one.
             next.status.restarts = principal == Self.reconciler ? vm.status.restarts + 1 : 0
+            next.hold = options.drain.map { DrainHold(drain: $0, desired: vm.desired) }
             acceptance.vm = next
             return acceptance
         }
@@ -176,7 +184,8 @@ extension VMService {
             vm.lastOp = context.operation
             vm.updatedAt = now
             let row = operation(context, vm, acceptance.intent)
-            if try await commitAccepted(vm, over: found, row) { return .toDrive(row, vm) }
+            let fence = try drainFence(vm, over: found.row, acceptance)
+            if try await commitAccepted(vm, over: found, row, fence) { return .toDrive(row, vm) }
         }
     }
 
@@ -184,7 +193,8 @@ extension VMService {
     private func commitAccepted(
         _ vm: VM,
         over found: Versioned<VM>,
-        _ row: OperationRow
+        _ row: OperationRow,
+        _ fence: DrainFence?
     ) async throws(Fault) -> Bool {
         // One that runs holds its room already, unless it is going to need another.
         let runs =
@@ -194,8 +204,13 @@ extension VMService {
             try promise(vm, on: node)
         }
         var batch = Batch()
-        if parts.failpoints.skips(.fence) { batch.put(vm) } else { batch.replace(found, with: vm) }
+        if parts.failpoints.skips(.fence) {
+            batch.overwrite(found, with: vm)
+        } else {
+            batch.replace(found, with: vm)
+        }
         batch.insert(row)
+        if !parts.failpoints.skips(.drainFence) { fence?.guards(&batch) }
         do throws(Fault) {
             try await parts.failpoints.pass(.beforeAccept)
             if !parts.failpoints.skips(.accept) { try await commit(batch) }
@@ -206,6 +221,10 @@ extension VMService {
             if runs { await recount(vm.id, withSpec: vm.spec != found.row.spec) }
             guard error.reason == .storeConflict else { throw error }
             parts.failpoints.mark(.overtaken)
+            if let fence, error.metadata["table"] == DrainMark.table {
+                try await takeDrain(of: fence.node)
+                return false
+            }
             // The conflict is about the VM, or this id was accepted by an earlier process.
             if try await parts.store.get(OperationRow.self, row.key) != nil {
                 throw Fault(.storeConflict, "op id \(row.id) was accepted meanwhile; send it again")

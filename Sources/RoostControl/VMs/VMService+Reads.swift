@@ -28,6 +28,12 @@ package struct VMFilter: Sendable, Hashable {
         self.showsTrash = showsTrash
     }
 
+    /// Whether what became `vm` (`nil`: gone) may have been meant: projects never change.
+    func mayHaveHeld(_ vm: VM?) -> Bool {
+        guard let vm, !project.isEmpty else { return true }
+        return vm.project == project
+    }
+
     /// Whether `vm` is meant.
     package func admits(_ vm: VM) -> Bool {
         vm.seal == nil && (project.isEmpty || vm.project == project)
@@ -76,7 +82,8 @@ extension VMService {
     }
 
     /// One VM, also from the trash.
-    package func get(_ reference: String, project: String) async throws(Fault) -> Versioned<VM> {
+    package func get(_ reference: String, project: ProjectView) async throws(Fault) -> Versioned<VM>
+    {
         try await find(reference, project: project, trashed: true)
     }
 
@@ -165,9 +172,21 @@ extension VMService {
     }
 
     /// The operations whose id, as it is written, ends in `ending`.
-    package func operations(endingIn ending: String) async throws(Fault) -> [OperationID] {
+    package func operations(endingIn ending: String) async throws(Fault) -> [OperationRow] {
         let rows = try await parts.store.list(OperationRow.self, Query()).rows
-        return rows.map(\.row.id).filter { $0.description.hasSuffix(ending) }
+        return rows.map(\.row).filter { $0.id.description.hasSuffix(ending) }
+    }
+
+    /// Those of `rows` that are there for `project`'s asker: for one who is confined, operations on the
+    /// project's VMs that still have a row.
+    package func operations(
+        _ rows: [OperationRow],
+        admittedTo project: ProjectView
+    ) async throws(Fault) -> [OperationRow] {
+        guard project.isConfined else { return rows }
+        let query = Query(matching: [IndexEntry("project", project.name)])
+        let vms = Set(try await parts.store.list(VM.self, query).rows.map(\.row.id))
+        return rows.filter { vms.contains($0.vm) }
     }
 }
 

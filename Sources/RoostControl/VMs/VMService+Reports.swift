@@ -12,6 +12,9 @@ extension VMService {
     /// Call once, after the nodes have joined and recovered, before requests are served.
     package func recover() async throws(Fault) {
         for row in try await parts.store.list(NodeRow.self, Query()).rows { parts.nodes.take(row) }
+        for mark in try await parts.store.list(DrainMark.self, Query()).rows {
+            parts.nodes.take(mark, of: mark.row.node, at: mark.version)
+        }
         parts.nodes.note(try await parts.store.revision())
         for found in try await parts.store.list(VM.self, Query()).rows {
             let vm = found.row
@@ -70,8 +73,8 @@ extension VMService {
     }
 
     /// Counts what `vm` holds of its node's room, as its row says: what runs or is about to.
-    func keepPromise(_ vm: VM) {
-        parts.nodes.confirm(vm)
+    func keepPromise(_ vm: VM, at version: Revision? = nil) {
+        parts.nodes.confirm(vm, at: version)
     }
 
     /// The same for the row as it is now. An accept that is under way counts again once it is
@@ -79,8 +82,13 @@ extension VMService {
     func recount(_ id: VMID, withSpec: Bool = false) async {
         while !Task.isCancelled {
             do throws(Fault) {
-                if let vm = try await parts.store.get(VM.self, id.description)?.row {
-                    if withSpec { parts.nodes.count(vm) } else { keepPromise(vm) }
+                if let found = try await parts.store.get(VM.self, id.description) {
+                    let vm = found.row
+                    if withSpec {
+                        parts.nodes.count(vm)
+                    } else {
+                        keepPromise(vm, at: found.version)
+                    }
                     let isInTrash = vm.deletedAt != nil && vm.runningOp == nil
                     if isInTrash { parts.nodes.forget(id) }
                 } else {
@@ -129,6 +137,7 @@ extension VMService {
     /// A report may be older than the row: what is new in it is looked at once more, after the row
     /// was read, and counts only if the row is still the same then.
     func note(_ report: VMReport, _ link: any NodeLink) async throws(Fault) {
+        var ended: OperationID?
         while true {
             guard let found = try await parts.store.get(VM.self, report.id.description) else {
                 parts.log.warning(
@@ -137,14 +146,18 @@ extension VMService {
                 )
                 return
             }
-            if found.row.runningOp != nil {
+            if let running = found.row.runningOp {
                 if parts.failpoints.skips(.noted) { return }
                 parts.failpoints.mark(.noted)
                 _ = noted.withLock { $0.insert(report.id) }
-                return
+                if ledger.runs(running) || running == ended { return }
+                // It ended while the row was being read, so that nobody might look again.
+                guard noted.withLock({ $0.remove(report.id) }) != nil else { return }
+                ended = running
+                continue
             }
             guard after(report, found.row) != nil else {
-                keepPromise(found.row)
+                keepPromise(found.row, at: found.version)
                 // It may have been taken in by a commit whose answer was lost.
                 restartIfWished(found.row)
                 return

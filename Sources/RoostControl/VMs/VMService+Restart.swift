@@ -42,6 +42,7 @@ extension VMService {
     /// Whether `vm` does not run, shall, and may be started by its policy.
     private func wishesRestart(_ vm: VM) -> Bool {
         guard vm.runningOp == nil, vm.deletedAt == nil, vm.desired == .running else { return false }
+        if let node = vm.status.node, parts.nodes.drain(of: node) != nil { return false }
         let policy = vm.spec.restart
         let isWished =
             switch policy.mode {
@@ -71,7 +72,13 @@ extension VMService {
         do throws(Fault) {
             let id = ended.id.description
             let options = PowerOptions()
-            _ = try await power(.start, id, project: ended.project, options: options, context)
+            _ = try await power(
+                .start,
+                id,
+                project: ProjectView(ended.project),
+                options: options,
+                context
+            )
             parts.failpoints.mark(.restarted)
         } catch {
             parts.failpoints.mark(.restartFailed)

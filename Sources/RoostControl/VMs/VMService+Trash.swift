@@ -10,7 +10,7 @@ extension VMService {
     ///   ``Reason/noNodeFits`` when a VM is on its node by now that it must be apart from.
     package func undelete(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         newName: String,
         etag: Revision?,
         _ context: RequestContext
@@ -87,7 +87,7 @@ extension VMService {
 
     private func trashed(
         _ reference: String,
-        _ project: String
+        _ project: ProjectView
     ) async throws(Fault) -> Versioned<VM> {
         let found = try await inTrash(reference, project)
         guard found.row.deletedAt != nil else {
@@ -111,7 +111,7 @@ extension VMService {
     /// that was deleted last, whoever bears it among the living.
     private func inTrash(
         _ reference: String,
-        _ project: String
+        _ project: ProjectView
     ) async throws(Fault) -> Versioned<VM> {
         if VMID(reference) == nil, let found = try await lastDeleted(reference, project) {
             return found
@@ -122,7 +122,7 @@ extension VMService {
     /// Removes every byte of a VM in the trash.
     package func purge(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         etag: Revision? = nil,
         _ context: RequestContext
     ) async throws(Fault) -> VMOutcome {
@@ -160,7 +160,11 @@ extension VMService {
                 method: "PurgeVM",
                 digest: "expired:\(found.row.id)"
             )
-            _ = try await purge(found.row.id.description, project: found.row.project, context)
+            _ = try await purge(
+                found.row.id.description,
+                project: ProjectView(found.row.project),
+                context
+            )
         }
         return min(rows.count, 100)
     }

@@ -43,7 +43,7 @@ extension VMService {
     ///   ``Reason/portTaken``.
     package func update(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         _ update: VMUpdate,
         _ context: RequestContext
     ) async throws(Fault) -> VMOutcome {
@@ -185,7 +185,7 @@ extension VMService {
     /// For an operator, when a state is stuck. What the node says is never doubted.
     package func resetState(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         _ context: RequestContext
     ) async throws(Fault) -> VMOutcome {
         try await once(context) { _ throws(Fault) in

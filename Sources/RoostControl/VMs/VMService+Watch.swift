@@ -26,12 +26,25 @@ extension VMService {
     ///
     /// With `from`, only what came after that revision. Changes of one VM that follow each other
     /// quickly may be seen as one, with the latest contents; none is missed.
-    /// - Throws: ``Reason/revisionCompacted`` when `from` is older than what is kept.
+    /// - Throws: ``Reason/revisionCompacted`` when `from` is older than what is kept,
+    ///   ``Reason/watchTooSlow`` when something was not taken in time.
     package func watch(
         _ filter: VMFilter,
         only: VMID?,
         from: Revision?,
-        send: (VMEvent) async throws -> Void
+        send: @escaping @Sendable (VMEvent) async throws -> Void
+    ) async throws {
+        let reader = SlowReader(clock: parts.surroundings.clock)
+        try await reader.run(send) { send in
+            try await self.watchAll(filter, only: only, from: from, send: send)
+        }
+    }
+
+    private func watchAll(
+        _ filter: VMFilter,
+        only: VMID?,
+        from: Revision?,
+        send: @Sendable (VMEvent) async throws -> Void
     ) async throws {
         var seen: Set<VMID> = []
         var cursor: Revision
@@ -66,7 +79,8 @@ extension VMService {
                 if let found, filter.admits(found.row) {
                     let kind: VMEvent.Kind = seen.insert(id).inserted ? .added : .modified
                     try await send(VMEvent(kind: kind, revision: change.revision, vm: found))
-                } else if seen.remove(id) != nil || from != nil {
+                } else if seen.remove(id) != nil || (from != nil && filter.mayHaveHeld(found?.row))
+                {
                     try await send(VMEvent(kind: .deleted, revision: change.revision, id: id))
                 }
             }

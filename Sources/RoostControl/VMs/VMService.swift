@@ -66,9 +66,14 @@ package final class VMService: Sendable {
     let noted = Mutex<Set<VMID>>([])
     /// VMs that their policy is about to start again.
     let restarting = Mutex<Set<VMID>>([])
+    /// Names the rows of events.
+    let eventKeys: EventKeys
+    /// Events that are nobody's commit, until they are written; the oldest first.
+    let untold = Mutex<[EventRow]>([])
 
     package init(_ parts: ControlParts) {
         self.parts = parts
+        eventKeys = EventKeys(parts.surroundings.entropy)
         ledger = OperationLedger(
             store: parts.store,
             wall: parts.surroundings.wall,
@@ -194,9 +199,10 @@ package final class VMService: Sendable {
         }
     }
 
-    /// Commits, and wakes whoever watches.
+    /// Commits what is in `batch`, and the events that belong to it, and wakes whoever watches.
     @discardableResult
     func commit(_ batch: Batch) async throws(Fault) -> Revision {
+        let batch = withEvents(batch)
         let revision: Revision
         do throws(Fault) {
             revision = try await parts.store.commit(batch)
@@ -258,7 +264,7 @@ package final class VMService: Sendable {
     ///   ``Reason/ambiguousName`` for a prefix of several.
     package func find(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         trashed: Bool = false
     ) async throws(Fault) -> Versioned<VM> {
         let found = try await findAny(reference, project: project, trashed: trashed)
@@ -274,48 +280,63 @@ package final class VMService: Sendable {
     /// Likewise, or a template by its id.
     func findAny(
         _ reference: String,
-        project: String,
+        project: ProjectView,
         trashed: Bool = false
     ) async throws(Fault) -> Versioned<VM> {
         guard !reference.isEmpty else {
             throw .invalid("id", "is required: a VM's name, its id, or a unique prefix of that")
         }
         // Names win over prefixes: "cafe" is both.
-        if let id = VMID(reference), let found = try await parts.store.get(VM.self, id.description)
+        if let id = VMID(reference),
+            let found = try await parts.store.get(VM.self, id.description),
+            project.admits(found.row.project)
         {
             return found
         }
-        if let name = try await parts.store.get(NameRow.self, NameRow.key(project, reference)),
+        if let name = try await parts.store.get(NameRow.self, NameRow.key(project.name, reference)),
             let found = try await parts.store.get(VM.self, name.row.vm.description)
         {
             return found
         }
-        if let found = try await byPrefix(reference) { return found }
+        if let found = try await byPrefix(reference, project) { return found }
         if trashed, let found = try await lastDeleted(reference, project) { return found }
         throw Fault(
             .vmNotFound,
-            "no VM '\(shown(reference))' in project \(shown(project))",
+            "no VM '\(shown(reference))' in project \(shown(project.name))",
             metadata: ["vm": shown(reference)]
         )
     }
 
     /// The VM of that name that was deleted last: the one that people mean.
-    func lastDeleted(_ name: String, _ project: String) async throws(Fault) -> Versioned<VM>? {
-        let entry = IndexEntry("trashed", "\(project)/\(name)")
+    func lastDeleted(_ name: String, _ project: ProjectView) async throws(Fault) -> Versioned<VM>? {
+        let entry = IndexEntry("trashed", "\(project.name)/\(name)")
         let rows = try await parts.store.list(VM.self, Query(matching: [entry])).rows
         let deletedAt = { (found: Versioned<VM>) in found.row.deletedAt?.milliseconds ?? .min }
         return rows.max { (deletedAt($0), $0.row.id) < (deletedAt($1), $1.row.id) }
     }
 
-    private func byPrefix(_ text: String) async throws(Fault) -> Versioned<VM>? {
+    private func byPrefix(
+        _ text: String,
+        _ project: ProjectView
+    ) async throws(Fault) -> Versioned<VM>? {
         guard (4...31).contains(text.utf8.count),
             text.utf8.allSatisfy({ (48...57).contains($0) || (97...102).contains($0) })
         else { return nil }
-        let rows = try await parts.store.list(VM.self, Query(after: text, limit: 2)).rows
-            .filter { $0.row.key.hasPrefix(text) }
-        guard rows.count < 2 else {
-            throw Fault(.ambiguousName, "'\(text)' begins the ids of several VMs")
+        var found: [Versioned<VM>] = []
+        var after = text
+        while true {
+            let limit = project.isConfined ? 1000 : 2
+            let page = try await parts.store.list(VM.self, Query(after: after, limit: limit)).rows
+            let rows = page.filter { $0.row.key.hasPrefix(text) }
+            // What is not there for the asker makes nothing ambiguous.
+            found += rows.filter { project.admits($0.row.project) }
+            guard found.count < 2 else {
+                throw Fault(.ambiguousName, "'\(text)' begins the ids of several VMs")
+            }
+            guard project.isConfined, rows.count == limit, let last = rows.last else {
+                return found.first
+            }
+            after = last.row.key
         }
-        return rows.first
     }
 }

@@ -3,7 +3,8 @@ package import RoostModel
 /// A driver without a hypervisor: its VMs exist on a ``SimulatedHypervisor`` only.
 ///
 /// It keeps the contract of ``Driver`` as QEMU's does, with latencies on the given clock, so that the
-/// same node runs on either. There are no guests: no agent, no output but a few console lines.
+/// same node runs on either. There are no guests but for what ``SimulatedGuest`` says: no output but a
+/// few console lines, and no channel to an agent.
 package struct SimulatedDriver: Driver {
     /// What is called, for whoever makes a call slow or fail.
     package enum Call: String, CaseIterable, Sendable {
@@ -29,7 +30,7 @@ package struct SimulatedDriver: Driver {
     package typealias Failing = @Sendable (Call) -> Fault?
 
     package let name = "simulated"
-    package let capabilities: Capabilities = [.pause, .reset, .fork]
+    package let capabilities: Capabilities
     let host: SimulatedHypervisor
     private let clock: any Clock<Duration>
     let latency: Latency
@@ -37,12 +38,17 @@ package struct SimulatedDriver: Driver {
     let token: Int
 
     /// A driver of a daemon that has just started, on a host that may have machines already.
+    ///
+    /// With `hasAgents` it says that its guests answer: to whom, is the composition's.
     package init(
         host: SimulatedHypervisor,
         clock: any Clock<Duration>,
+        hasAgents: Bool = false,
         latency: @escaping Latency = { _ in .zero },
         failing: @escaping Failing = { _ in nil }
     ) {
+        capabilities =
+            hasAgents ? [.pause, .reset, .fork, .guestAgent] : [.pause, .reset, .fork]
         self.host = host
         self.clock = clock
         self.latency = latency
@@ -105,7 +111,7 @@ package struct SimulatedDriver: Driver {
 
     package func reset(_ id: VMID) async throws(Fault) {
         try await enter(.reset)
-        guard host.machine(of: id) != nil else { throw gone(id) }
+        guard host.restart(id) else { throw gone(id) }
     }
 
     package func kill(_ id: VMID) async throws(Fault) {

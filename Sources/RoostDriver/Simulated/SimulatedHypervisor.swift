@@ -105,6 +105,7 @@ package final class SimulatedHypervisor: Sendable {
             guard let index = state.machines.firstIndex(where: { $0.pid == pid }) else { return [] }
             let machine = state.machines.remove(at: index)
             state.behaviours[pid] = nil
+            saves.withLock { $0.guests[pid] = nil }
             state.note(cause, of: pid, machine.launch.id)
             let tickets = state.waiters.filter { $0.value.pid == pid }.keys.sorted()
             return tickets.compactMap { state.waiters.removeValue(forKey: $0) }
@@ -153,7 +154,12 @@ package final class SimulatedHypervisor: Sendable {
             state.latest[launch.id] = machine
             return machine
         }
-        if loaded == nil { saves.withLock { $0.counts[launch.id] = -1 } }
+        if loaded == nil {
+            saves.withLock { saves in
+                saves.counts[launch.id] = -1
+                saves.guests[machine.pid] = SimulatedGuest(identity: launch.id)
+            }
+        }
         console(launch.id, "simulated machine \(launch.name) starts, pid \(machine.pid)")
         if let delay = behaviour.diesAfter {
             after(delay) { self.end(machine.pid, .killed(signal: 11)) }
@@ -195,11 +201,15 @@ package final class SimulatedHypervisor: Sendable {
             return next
         }
         guard let next else { return false }
-        saves.withLock { $0.memories[next] = $0.memories.removeValue(forKey: pid) }
+        saves.withLock { saves in
+            saves.memories[next] = saves.memories.removeValue(forKey: pid)
+            saves.guests[next] = saves.guests.removeValue(forKey: pid)
+        }
         return true
     }
 
-    func pressPowerButton(of id: VMID) {
+    /// Presses the power button of the machine of `id`; some guests ignore it.
+    package func pressPowerButton(of id: VMID) {
         let pressed = state.withLock { state -> (Machine, Duration)? in
             guard let machine = state.machines.last(where: { $0.launch.id == id }),
                 !machine.isPaused,
@@ -209,6 +219,15 @@ package final class SimulatedHypervisor: Sendable {
         }
         guard let (machine, delay) = pressed else { return }
         after(delay) { self.powerOff(machine) }
+    }
+
+    /// How long the guest of `id` takes from its start to its agent's first answer; `nil` when there is
+    /// no machine, or it never answers.
+    package func answersWithin(_ id: VMID) -> Duration? {
+        state.withLock { state in
+            state.machines.last { $0.launch.id == id }
+                .flatMap { state.behaviours[$0.pid]?.answersWithin }
+        }
     }
 
     /// Marks the machine of `id` as one that has run. Returns whether there is one.
@@ -296,18 +315,22 @@ package struct MachineBehaviour: Sendable {
     package var powersOffAfter: Duration?
     /// How long its guest takes to power off when asked; `nil` when it ignores the button.
     package var powersOffWithin: Duration?
+    /// How long its guest takes from its start to its agent's first answer; `nil` when it never does.
+    package var answersWithin: Duration?
 
     package init(
         startsWithin: Duration = .zero,
         startFault: Fault? = nil,
         diesAfter: Duration? = nil,
         powersOffAfter: Duration? = nil,
-        powersOffWithin: Duration? = .zero
+        powersOffWithin: Duration? = .zero,
+        answersWithin: Duration? = .zero
     ) {
         self.startsWithin = startsWithin
         self.startFault = startFault
         self.diesAfter = diesAfter
         self.powersOffAfter = powersOffAfter
         self.powersOffWithin = powersOffWithin
+        self.answersWithin = answersWithin
     }
 }

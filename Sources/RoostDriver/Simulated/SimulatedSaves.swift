@@ -11,6 +11,10 @@ struct SimulatedSaves {
 
     /// By pid.
     var memories: [Int32: Int] = [:]
+    /// By pid.
+    var guests: [Int32: SimulatedGuest] = [:]
+    /// By the path of the memory that it is in.
+    var keptGuests: [String: SimulatedGuest] = [:]
     /// By VM: what all of its machines said, in order.
     var said: [VMID: [Int]] = [:]
     /// By VM: how far its last machine came, -1 when that has said nothing. Its disk is as far.
@@ -30,6 +34,7 @@ extension SimulatedHypervisor {
     package func work(_ id: VMID, _ count: Int = 1) {
         guard let machine = machine(of: id), !machine.isPaused else { return }
         saves.withLock { saves in
+            guard saves.guests[machine.pid]?.isHeld != true else { return }
             for _ in 0..<count {
                 let next = saves.memories[machine.pid, default: -1] + 1
                 saves.memories[machine.pid] = next
@@ -113,6 +118,10 @@ extension SimulatedHypervisor {
         saves.withLock { saves in
             let memory = saves.files[path]?.content
             saves.memories[machine.pid] = memory
+            var guest = saves.keptGuests[path] ?? SimulatedGuest(identity: machine.launch.id)
+            guest.isStale = true
+            guest.refusals = 0
+            saves.guests[machine.pid] = guest
             // One that goes on over its own disk must be where that is.
             if !machine.goesOnInPlace { saves.counts[machine.launch.id] = memory }
         }
@@ -182,6 +191,8 @@ extension SimulatedHypervisor {
                 let name = saved.parts[index].path.split(separator: "/").last ?? ""
                 copy.parts[index].path = "\(folder)/\(name)"
                 saves.files["\(folder)/\(name)"] = saves.files[saved.parts[index].path]
+                saves.keptGuests["\(folder)/\(name)"] =
+                    saves.keptGuests[saved.parts[index].path]
             }
             saves.manifests[folder] = copy
         }
@@ -190,7 +201,13 @@ extension SimulatedHypervisor {
     /// Writes the files of a saved machine; no manifest yet.
     func writeParts(of machine: Machine, _ order: SaveOrder) -> [SavedMachine.Part] {
         let memory = saves.withLock { $0.memories[machine.pid, default: -1] }
-        return writeParts(of: machine.launch, order, memory: memory)
+        let parts = writeParts(of: machine.launch, order, memory: memory)
+        saves.withLock { saves in
+            for part in parts where part.role == .memory {
+                saves.keptGuests[part.path] = saves.guests[machine.pid]
+            }
+        }
+        return parts
     }
 
     /// Likewise of the VM of `launch`, whose memory or disk is at `memory`.
@@ -249,6 +266,7 @@ extension SimulatedHypervisor {
             }
             for path in saves.files.keys.filter({ $0.hasPrefix(folder + "/") }).sorted() {
                 saves.files[path] = nil
+                saves.keptGuests[path] = nil
             }
         }
         folders(folder, false)

@@ -3,8 +3,7 @@ internal import RoostDriver
 internal import RoostLinux
 internal import RoostModel
 
-/// What one machine that stands still is saved with. Each call may be undone by removing the files
-/// it made.
+/// What one machine is saved with. Each call may be undone by removing the files it made.
 struct Capture: Sendable {
     let machine: Machine
     /// Long enough for a machine whose every page is written out.
@@ -12,53 +11,102 @@ struct Capture: Sendable {
 
     private var folder: MachineFolder { machine.folder }
 
-    /// Writes the devices to the new file `path`; for a machine on private pages with those too, if
-    /// `withPages`. Returns the pages that are private and not in it.
-    func writeDevices(to path: String, withPages: Bool) async throws(Fault) -> PrivatePages? {
-        guard machine.isPrivate, let base = folder.presentBase else {
-            try await migrate(to: path)
-            return nil
-        }
-        let pid = machine.pid
-        let pages: PrivatePages
-        do throws(Fault) {
-            pages = try await onItsOwnThread { () throws(Fault) in
-                try PrivatePages(of: pid, mapping: base)
+    /// A devices' file that was begun: it ends where this machine's own pages and devices follow.
+    struct Draft: Sendable {
+        fileprivate let path: String
+        fileprivate let file: Descriptor
+        fileprivate let size: UInt64
+        fileprivate let partHeader: [UInt8]
+        fileprivate let partFooter: [UInt8]
+        fileprivate let memory: PrivateMemory
+    }
+
+    /// Begins the new file `path` with what is known while the machine runs; `nil`: there is nothing
+    /// like that, all of it is QEMU's to write.
+    func begin(_ path: String) async throws(Fault) -> Draft? {
+        guard machine.isPrivate, let base = folder.presentBase else { return nil }
+        let (pid, former) = (machine.pid, folder.devicesBasePath)
+        return try await onItsOwnThread { [folder] () throws(Fault) in
+            let memory: PrivateMemory
+            do throws(Fault) {
+                memory = try PrivateMemory(of: pid, mapping: base)
+            } catch {
+                // Then QEMU itself writes every page that is not zero: slower, and as right.
+                folder.note("private pages cannot be told apart: \(error.message)")
+                return nil
             }
-        } catch {
-            // Then QEMU itself writes every page that is not zero: slower, and as right.
-            folder.note("private pages cannot be told apart: \(error.message)")
-            try await migrate(to: path)
-            return nil
-        }
-        try await machine.command(
-            "xen-save-devices-state",
-            ["filename": .string(MachineFolder.devicesScratch), "live": .bool(true)]
-        )
-        let folder = folder
-        try await onItsOwnThread { () throws(Fault) in
-            let scratch = "\(folder.path)/\(MachineFolder.devicesScratch)"
-            defer { unlink(scratch) }
-            let (before, now) = (folder.devicesBasePath, scratch)
-            let stream = try MigrationStream(try bytes(of: before))
-            let devices = try MigrationStream.devices(in: try bytes(of: now))
+            let stream = try MigrationStream(try bytes(of: former))
             let file = try PageFile.create(path)
             var writer = Writer(file: file, path: path)
             try writer.append(Array(stream.memory))
-            if withPages, !pages.offsets.isEmpty {
-                try writer.append(stream.partHeader)
-                var isFirst = true
-                try pages.eachPage { offset, page throws(Fault) in
-                    try writer.append(MigrationStream.pageHeader(at: offset, isFirst: isFirst))
-                    try writer.append(page)
-                    isFirst = false
+            try writer.flush()
+            return Draft(
+                path: path,
+                file: file,
+                size: writer.offset,
+                partHeader: stream.partHeader,
+                partFooter: stream.partFooter,
+                memory: memory
+            )
+        }
+    }
+
+    /// Writes the devices of the machine, which stands still, to the file `path`, which `draft` may have
+    /// begun; for one on private pages with those too, if `withPages`. Returns the pages that are private
+    /// and not in it.
+    func writeDevices(
+        to path: String,
+        after draft: Draft?,
+        withPages: Bool
+    ) async throws(Fault) -> PrivatePages? {
+        guard let draft else {
+            try await migrate(to: path)
+            return nil
+        }
+        async let scratch = scratchDevices()
+        let begun: Result<(PrivatePages, UInt64)?, Fault>
+        do throws(Fault) {
+            begun = .success(
+                try await onItsOwnThread { [folder] () throws(Fault) in
+                    let pages: PrivatePages
+                    do throws(Fault) { pages = try draft.memory.pages() } catch {
+                        folder.note("private pages cannot be read: \(error.message)")
+                        return nil
+                    }
+                    return (pages, try draft.append(withPages ? pages : nil))
                 }
-                try writer.append(stream.partFooter)
-            }
+            )
+        } catch {
+            begun = .failure(error)
+        }
+        let devices = try await scratch.get()
+        guard let (pages, size) = try begun.get() else {
+            try await migrate(to: path)
+            return nil
+        }
+        try await onItsOwnThread { () throws(Fault) in
+            var writer = Writer(file: draft.file, path: path, offset: size)
             try writer.append(devices)
             try writer.flush()
         }
         return withPages ? nil : pages
+    }
+
+    /// The devices alone, as QEMU writes them.
+    private func scratchDevices() async -> Result<[UInt8], Fault> {
+        let scratch = "\(folder.path)/\(MachineFolder.devicesScratch)"
+        do throws(Fault) {
+            try await machine.command(
+                "xen-save-devices-state",
+                ["filename": .string(MachineFolder.devicesScratch), "live": .bool(true)]
+            )
+            return .success(
+                try await onItsOwnThread { () throws(Fault) in
+                    defer { unlink(scratch) }
+                    return try MigrationStream.devices(in: try bytes(of: scratch))
+                }
+            )
+        } catch { return .failure(error) }
     }
 
     /// Lets QEMU write its state to `path`: without the memory when that is a shared file.
@@ -178,12 +226,36 @@ private func bytes(of path: String) throws(Fault) -> [UInt8] {
     return bytes
 }
 
+extension Capture.Draft {
+    /// Appends the pages, if there are any; returns the file's size then. Blocks.
+    fileprivate func append(_ pages: PrivatePages?) throws(Fault) -> UInt64 {
+        guard let pages, !pages.offsets.isEmpty else { return size }
+        var writer = Writer(file: file, path: path, offset: size)
+        try writer.append(partHeader)
+        var isFirst = true
+        try pages.eachPage { offset, page throws(Fault) in
+            try writer.append(MigrationStream.pageHeader(at: offset, isFirst: isFirst))
+            try writer.append(page)
+            isFirst = false
+        }
+        try writer.append(partFooter)
+        try writer.flush()
+        return writer.offset
+    }
+}
+
 /// Appends to a file through a buffer.
 private struct Writer {
     let file: Descriptor
     let path: String
-    var buffer: [UInt8] = []
     var offset: UInt64 = 0
+    private var buffer: [UInt8] = []
+
+    init(file: Descriptor, path: String, offset: UInt64 = 0) {
+        self.file = file
+        self.path = path
+        self.offset = offset
+    }
 
     mutating func append(_ bytes: [UInt8]) throws(Fault) {
         buffer += bytes

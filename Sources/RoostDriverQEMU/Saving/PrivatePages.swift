@@ -2,18 +2,17 @@ internal import Glibc
 internal import RoostLinux
 internal import RoostModel
 
-/// The pages of a guest's memory that are its VMM's own: those written since its memory file was
-/// mapped privately. The VMM must stand still. All calls block.
+/// The memory of a guest as its VMM maps it, from a file that is not its own. All calls block.
 ///
-/// /proc/PID/pagemap tells them from the file's pages; looking costs 8 bytes a page of what the
-/// mapping covers (1 GiB: 2 MiB read), copying only what changed.
-struct PrivatePages {
-    /// Offsets in the memory file, rising.
-    let offsets: [UInt64]
-    private let mappings: [Mapping]
-    private let pid: Int32
+/// /proc/PID/pagemap tells the pages that are the VMM's own from the file's; looking costs 8 bytes a page
+/// of what the mapping covers (1 GiB: 2 MiB read), copying only what changed.
+struct PrivateMemory: Sendable {
+    fileprivate let mappings: [Mapping]
+    private let map: Descriptor
+    fileprivate let content: Descriptor
+    fileprivate let contentPath: String
 
-    private struct Mapping {
+    fileprivate struct Mapping {
         var start: UInt64
         var end: UInt64
         var offset: UInt64
@@ -23,10 +22,9 @@ struct PrivatePages {
         }
     }
 
-    /// Looks at the mapping of the file `path` in the process. Throws ``Reason/ioFailed`` when the
+    /// Finds the mapping of the file `path` in the process. Throws ``Reason/ioFailed`` when the
     /// process may not be looked at or has no such mapping.
     init(of pid: Int32, mapping path: String) throws(Fault) {
-        self.pid = pid
         var state = stat()
         guard stat(path, &state) == 0 else { throw systemFault("look at", path, errno) }
         mappings = try Self.mappings(of: pid, inode: UInt64(state.st_ino))
@@ -37,29 +35,16 @@ struct PrivatePages {
                 metadata: ["path": path]
             )
         }
-        let map = try Self.openProc("/proc/\(pid)/pagemap")
-        var found: [UInt64] = []
-        for mapping in mappings { try Self.scan(mapping, map, into: &found) }
-        offsets = found.sorted()
+        map = try Self.openProc("/proc/\(pid)/pagemap")
+        contentPath = "/proc/\(pid)/mem"
+        content = try Self.openProc(contentPath)
     }
 
-    /// Calls `body` with each page, in order.
-    func eachPage(
-        _ body: (UInt64, UnsafeRawBufferPointer) throws(Fault) -> Void
-    ) throws(Fault) {
-        let path = "/proc/\(pid)/mem"
-        let memory = try Self.openProc(path)
-        let size = PageFile.pageSize
-        let page = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: size)
-        defer { page.deallocate() }
-        for offset in offsets {
-            guard let mapping = mappings.first(where: { $0.contains(offset) }) else { continue }
-            let address = mapping.start + (offset - mapping.offset)
-            guard pread(memory.number, page.baseAddress, size, Int(address)) == size else {
-                throw systemFault("read", path, errno)
-            }
-            try body(offset, UnsafeRawBufferPointer(page))
-        }
+    /// The pages that are the VMM's own now; it must stand still.
+    func pages() throws(Fault) -> PrivatePages {
+        var found: [UInt64] = []
+        for mapping in mappings { try Self.scan(mapping, map, into: &found) }
+        return PrivatePages(offsets: found.sorted(), memory: self)
     }
 
     private static func openProc(_ path: String) throws(Fault) -> Descriptor {
@@ -110,6 +95,33 @@ struct PrivatePages {
                 }
             }
             page += UInt64(count / 8)
+        }
+    }
+}
+
+/// The pages of a guest's memory that are its VMM's own: those written since its memory file was
+/// mapped privately. The VMM must stand still.
+struct PrivatePages: Sendable {
+    /// Offsets in the memory file, rising.
+    let offsets: [UInt64]
+    fileprivate let memory: PrivateMemory
+
+    /// Calls `body` with each page, in order.
+    func eachPage(
+        _ body: (UInt64, UnsafeRawBufferPointer) throws(Fault) -> Void
+    ) throws(Fault) {
+        let size = PageFile.pageSize
+        let page = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: size)
+        defer { page.deallocate() }
+        for offset in offsets {
+            guard let mapping = memory.mappings.first(where: { $0.contains(offset) }) else {
+                continue
+            }
+            let address = mapping.start + (offset - mapping.offset)
+            guard pread(memory.content.number, page.baseAddress, size, Int(address)) == size else {
+                throw systemFault("read", memory.contentPath, errno)
+            }
+            try body(offset, UnsafeRawBufferPointer(page))
         }
     }
 }

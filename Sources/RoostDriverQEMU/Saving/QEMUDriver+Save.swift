@@ -146,9 +146,13 @@ extension QEMUDriver: Forking {
         let shape = try await shape(of: machine)
         do throws(Fault) {
             try await stand(machine, stop: wasRunning)
-            let folder = SavedFolder(path: order.folder)
-            let pages = try await Capture(machine: machine)
-                .writeDevices(to: folder.devicesPath, withPages: order.memory == .onHost)
+            let path = SavedFolder(path: order.folder).devicesPath
+            let capture = Capture(machine: machine)
+            let pages = try await capture.writeDevices(
+                to: path,
+                after: try await capture.begin(path),
+                withPages: order.memory == .onHost
+            )
             let disk = "\(machine.folder.path)/root.qcow2"
             return try await seal(
                 machine.id,

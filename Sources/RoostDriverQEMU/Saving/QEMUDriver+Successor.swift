@@ -46,12 +46,15 @@ extension QEMUDriver {
         }
         // One that stands paused could not answer, and holds itself.
         let guest = wasRunning ? guest : nil
+        let capture = Capture(machine: machine)
+        let port: SocketStream
         do throws(Fault) {
             _ = try await next.control(within: .seconds(20))
+            port = try await next.agentPort()
+            let draft = try await capture.begin(devices)
             try await guest?.hold()
             try await stand(machine, stop: wasRunning)
-            _ = try await Capture(machine: machine)
-                .writeDevices(to: devices, withPages: true)
+            _ = try await capture.writeDevices(to: devices, after: draft, withPages: true)
             try await load(next)
         } catch {
             // Its end cleans nothing: it owns nothing yet.
@@ -60,6 +63,9 @@ extension QEMUDriver {
             await goOn(machine, if: wasRunning)
             throw error
         }
+        // Before the source's end, which would be the channel's too. The agent of one that has come to
+        // stand by itself may have been in the middle of a word: its connection ends.
+        if wasRunning { next.takeAgent(of: machine, over: port) } else { port.closeNow() }
         try await handOver(
             from: machine,
             to: next,
@@ -100,7 +106,15 @@ extension QEMUDriver {
         devices: String? = nil,
         runs: Bool
     ) async throws(Fault) {
-        machine.giveUpFolder()
+        guard machine.giveUpFolder() else {
+            // Whoever ended it, its files are going: nothing can run on them.
+            try await next.kill()
+            throw Fault(
+                .vmmFailed,
+                "the VMM of \(machine.id.short) ended while another was to go on for it",
+                metadata: ["vm": machine.id.description]
+            )
+        }
         register(next)
         // On a throw it is not dead after 5 s: then nothing may run in its place.
         try await machine.kill()

@@ -42,7 +42,7 @@ extension NodeVMs {
         try await driver.resume(vm.id)
         do throws(Fault) {
             // Held at once, not when the successor is ready: every moment is one that it should not have.
-            try await parts.guests.hold(vm.id)
+            if !parts.failpoints.skips(.hold) { try await parts.guests.hold(vm.id) }
             _ = try await driver.save(try await launch(vm), order)
             try await parts.guests.letGo(vm.id)
         } catch {
@@ -74,7 +74,7 @@ extension NodeVMs {
     /// that does not answer any more: that one is back already.
     func goBack(_ vm: VMAssignment, _ order: RevertOrder) async throws(Fault) {
         let driver = try forking()
-        let before = try await driver.inspect(vm.id)?.phase
+        let before = try await driver.inspect(vm.id)
         do throws(Fault) {
             let saved = try await checkpoint(order.checkpoint, of: vm)
             try await unlessRead(vm, order)
@@ -82,8 +82,9 @@ extension NodeVMs {
             await parts.guests.drop(vm.id)
             try await driver.revert(try await launch(vm), to: saved)
         } catch {
-            // It may be frozen since an attempt that a crash cut off.
-            if before == .running { await letGo(vm) }
+            // Another machine goes on for it: it is back, and stands still.
+            let after = try? await driver.inspect(vm.id)
+            if let after, after.pid != before?.pid { await freshenAnyway(vm) }
             guard error.reason == .savedStateDamaged else { throw error }
             throw Fault(
                 .checkpointDamaged,
@@ -94,24 +95,31 @@ extension NodeVMs {
         }
         if order.hasMemory {
             if before == nil { follow(vm.id) }
-            try await freshen(vm)
+            try await freshenBack(vm)
         }
         busy.withLock { $0[vm.id]?.isBack = true }
     }
 
     /// Goes on with going back where an earlier process ended, which may have been there already: it
-    /// is not pre-empted, and tried again while it may still succeed. Whoever is told that it failed
-    /// believes that the VM is as it was.
+    /// is not pre-empted, and tried again for as long as it may still succeed, with pauses of three quarters
+    /// of a minute in all: a disk may be full for a while. Whoever is told that it failed believes that the
+    /// VM is as it was; where it is back since the earlier process, it goes on.
     func goOnBack(_ delta: AssignmentDelta, _ done: inout [StepRecord]) async throws(Fault) {
+        var pause = Duration.milliseconds(100)
         for attempt in 1... {
             do throws(Fault) {
                 try await parts.failpoints.pass(.afterAssign)
                 return try await work(delta, preemption: Signal(), done: &done)
             } catch {
                 let isFinal: Set<Reason> = [.checkpointDamaged, .shapeDiffers, .wrongState]
-                guard attempt < 5, !isFinal.contains(error.reason) else { throw error }
+                guard attempt < 15, !isFinal.contains(error.reason) else {
+                    let found = try? await parts.driver.inspect(delta.vm.id)
+                    if found?.phase == .running { await freshenAnyway(delta.vm) }
+                    throw error
+                }
                 parts.failpoints.mark(.wentOnBack)
-                try? await parts.surroundings.clock.sleep(for: .milliseconds(100))
+                try? await parts.surroundings.clock.sleep(for: pause)
+                pause = min(pause * 2, .seconds(5))
             }
         }
     }
@@ -164,16 +172,38 @@ extension NodeVMs {
         )
     }
 
+    /// Freshens the guest of a VM that is back: what it was is gone, so that a connection that breaks
+    /// is no reason to give up at once.
+    private func freshenBack(_ vm: VMAssignment) async throws(Fault) {
+        do throws(Fault) {
+            try await insisting { () async throws(Fault) in try await freshen(vm) }
+        } catch {
+            throw Fault(
+                error.reason,
+                "\(vm.name) is back, and its guest stands still: \(error.message)",
+                metadata: error.metadata.merging(["vm": vm.name]) { _, new in new },
+                cause: error
+            )
+        }
+    }
+
+    /// Lets a guest go on that may be back already. Letting it go would not do: it would draw the random
+    /// numbers that it drew. What is wrong with the way back matters more than what is wrong with this.
+    private func freshenAnyway(_ vm: VMAssignment) async {
+        await anyway(vm) { () async throws(Fault) in try await freshen(vm) }
+    }
+
     /// The guest believes that no time has passed, and would draw the random numbers that it drew.
     func freshen(_ vm: VMAssignment) async throws(Fault) {
-        guard parts.driver.capabilities.contains(.guestAgent) else { return }
+        guard parts.driver.capabilities.contains(.guestAgent), !parts.failpoints.skips(.freshening)
+        else { return }
         let (parts, entropy) = (parts, randomBytes(64))
         try await within(
             Self.renewalDeadline,
             on: parts.surroundings.clock,
             onTimeout: Fault(
                 .guestUnreachable,
-                "\(vm.name) is back, and its agent did not answer in time",
+                "the agent of \(vm.name) did not answer in time",
                 metadata: ["vm": vm.name]
             )
         ) { () async throws(Fault) in

@@ -4,6 +4,7 @@ import RoostHost
 import RoostLink
 package import RoostModel
 import RoostOperations
+import RoostReconciler
 import RoostStore
 import Synchronization
 
@@ -27,7 +28,8 @@ extension NodeVMs {
     /// Saves a VM that goes on, with its guest frozen around it; after a throw it goes on as before.
     func saveGoingOn(_ vm: VMAssignment, _ order: SaveOrder) async throws(Fault) {
         let driver = try forking()
-        guard parts.driver.capabilities.contains(.guestAgent) else {
+        guard parts.driver.capabilities.contains(.guestAgent), !parts.failpoints.skips(.hold)
+        else {
             _ = try await driver.save(try await launch(vm), order)
             return
         }
@@ -35,7 +37,8 @@ extension NodeVMs {
         do throws(Fault) {
             _ = try await driver.save(try await launch(vm), order, holding: guest)
         } catch {
-            await letGo(vm)
+            // An earlier process may have held it.
+            if guest.wasHeld || isResumed(vm.id) { await letGo(vm) }
             throw error
         }
         // What another daemon had saved already may stand still since.
@@ -92,17 +95,55 @@ extension NodeVMs {
         }
     }
 
-    /// Lets a guest go on that could not be saved or brought back. What is wrong with that matters
-    /// more than what is wrong with this, which the log has.
+    /// Lets a guest go on that could not be saved.
     func letGo(_ vm: VMAssignment) async {
+        await anyway(vm) { () async throws(Fault) in try await parts.guests.letGo(vm.id) }
+    }
+
+    /// Does what lets a guest go on after something went wrong. That matters more than what goes wrong
+    /// with this, which the log has.
+    func anyway(_ vm: VMAssignment, _ work: () async throws(Fault) -> Void) async {
         do throws(Fault) {
-            try await parts.guests.letGo(vm.id)
+            try await insisting(work)
         } catch {
             parts.log.error(
                 "a guest may stand still",
                 metadata: ["vm": "\(vm.id)", "fault": "\(error)"]
             )
         }
+    }
+
+    /// Lets a guest go on that an earlier process held, when the turn that was to do it fails before it
+    /// gets there: nobody else would. `seen` is what the VM is.
+    func letGoLate(_ delta: AssignmentDelta, _ seen: VMObservation) async throws(Fault) {
+        guard isResumed(delta.vm.id), delta.action.holdsGuest, !parts.failpoints.skips(.letGo),
+            parts.driver.capabilities.contains(.guestAgent)
+        else { return }
+        parts.failpoints.mark(.letGoLate)
+        switch seen.vmm {
+        case .absent, .saved: return
+        case .running: await letGo(delta.vm)
+        case .paused:
+            // Its agent stands still too. As when it was kept, programs get some milliseconds further.
+            try await parts.driver.resume(delta.vm.id)
+            await letGo(delta.vm)
+            try await parts.driver.pause(delta.vm.id)
+        }
+    }
+
+    /// Whether an earlier process began the turn that the VM is in.
+    func isResumed(_ vm: VMID) -> Bool { busy.withLock { $0[vm]?.isResumed ?? false } }
+
+    /// Does what nobody can take back, and what nobody would do again, three times at most: a connection
+    /// may break just then, or be out of step.
+    func insisting(_ work: () async throws(Fault) -> Void) async throws(Fault) {
+        for _ in 1...2 {
+            do throws(Fault) { return try await work() } catch {
+                guard error.reason != .opCancelled else { throw error }
+                try? await parts.surroundings.clock.sleep(for: .milliseconds(50))
+            }
+        }
+        try await work()
     }
 
     /// What is kept as the fork `name`.
@@ -124,20 +165,35 @@ extension NodeVMs {
 private final class HeldGuest: GuestHold {
     private let vm: VMID
     private let guests: any GuestLinks
-    private let isOver = Mutex(false)
+    private let state = Mutex((wasHeld: false, wentOn: false))
 
     init(_ vm: VMID, _ guests: any GuestLinks) {
         self.vm = vm
         self.guests = guests
     }
 
+    /// Whether it was to be held, and perhaps is.
+    var wasHeld: Bool { state.withLock(\.wasHeld) }
     /// Whether it was let go.
-    var wentOn: Bool { isOver.withLock(\.self) }
+    var wentOn: Bool { state.withLock(\.wentOn) }
 
-    func hold() async throws(Fault) { try await guests.hold(vm) }
+    func hold() async throws(Fault) {
+        state.withLock { $0.wasHeld = true }
+        try await guests.hold(vm)
+    }
 
     func letGo() async throws(Fault) {
         try await guests.letGo(vm)
-        isOver.withLock { $0 = true }
+        state.withLock { $0.wentOn = true }
+    }
+}
+
+extension NodeAction {
+    /// Whether its guest is held meanwhile, and goes on as itself afterwards.
+    fileprivate var holdsGuest: Bool {
+        switch kind {
+        case .fork, .checkpoint: true
+        default: false
+        }
     }
 }

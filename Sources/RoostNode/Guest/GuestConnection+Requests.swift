@@ -63,8 +63,41 @@ extension GuestConnection {
         }
     }
 
-    /// Makes everything in the guest but its agent stand still.
-    package func freeze() async throws(Fault) { try await order(.freeze) }
+    /// Makes everything in the guest but its agent stand still. From its answer on neither side says
+    /// anything until ``letGo()``, to be called after a throw too: the guest may be kept, and go on elsewhere.
+    ///
+    /// - Throws: ``Reason/shapeDiffers`` for an agent that knows nothing of that; nothing was asked of it.
+    package func hold() async throws(Fault) {
+        let hello = try await ready()
+        guard hello.capabilities & Hello.Capability.silence != 0 else {
+            throw Fault(
+                .shapeDiffers,
+                "the agent of \(vm) is older than this node, and cannot be carried over; stop the VM and "
+                    + "start it, once",
+                metadata: ["vm": vm]
+            )
+        }
+        let stream = try fallSilent(after: .freeze)
+        var isDone = false
+        // To its very end: what is on the way when the guest is kept is lost.
+        while let item = try await stream.next() {
+            switch item {
+            case .message(.done): isDone = true
+            case .message(.failed(let failure)):
+                stream.release()
+                throw fault(for: failure, from: vm)
+            case .message, .data:
+                stream.cancel()
+                throw protocolFault(vm, "freeze was answered with nonsense")
+            }
+        }
+        guard isDone else { throw protocolFault(vm, "freeze was not answered") }
+    }
+
+    /// Lets everything in the guest go on that ``hold()`` holds.
+    package func letGo() async throws(Fault) {
+        _ = try await answer(to: .thaw, on: try speak(.thaw))
+    }
 
     /// Waits until the guest is ready to be copied.
     package func settle() async throws(Fault) { try await order(.settle) }

@@ -29,9 +29,10 @@ extension GuestConnection {
         var mux: Mux?
         var streams: [UInt32: Stream] = [:]
         var outbox: [UInt8]
+        /// Nothing is written: what is sent is kept for later.
+        var isSilent = false
+        var kept: [UInt8] = []
         var failure: Fault?
-        /// Nothing more is sent.
-        var isSealed = false
         var waiters: [WaitKey: Waiter] = [:]
         /// Numbers that were sent, and those that came back.
         var pings: Set<UInt64> = []
@@ -60,7 +61,28 @@ extension GuestConnection {
             case .pong(let number): pongs.contains(number)
             case .input(let id):
                 streams[id].map { !$0.items.isEmpty || $0.isEnded || $0.isReset } ?? true
-            case .credit(let id): mux.map { !$0.isOpen(id) || $0.sendCredit(id) > 0 } ?? true
+            case .credit(let id): mux.map { !$0.isOpen(id) || credit(id) > 0 } ?? true
+            }
+        }
+
+        /// The bytes of data that may be sent on a stream now. What would be kept waits at its sender, and
+        /// so does what a slow guest has no room for: only what is short may still be put behind that.
+        func credit(_ id: UInt32) -> Int {
+            let mustWait = isSilent || outbox.count >= GuestConnection.outboxLimit / 2
+            return mustWait ? 0 : mux?.sendCredit(id) ?? 0
+        }
+
+        /// Takes what waits to be written. Returns who may write again, too.
+        mutating func takeOutbox() -> (bytes: [UInt8], writers: [Waiter]) {
+            let wasFull = outbox.count >= GuestConnection.outboxLimit / 2
+            let bytes = outbox
+            outbox = []
+            return (bytes, wasFull ? wakeWriters() : [])
+        }
+
+        private mutating func wakeWriters() -> [Waiter] {
+            waiters.keys.filter { if case .credit = $0 { true } else { false } }.flatMap {
+                wake($0)
             }
         }
 
@@ -106,25 +128,35 @@ extension GuestConnection {
             case .event(let event):
                 if events.count < 8 { events.append(event) }
                 return []
-            case .opened, .inputEnded, .ping, .ignored: return []
+            case .opened, .inputEnded, .ping, .goOn, .ignored: return []
             }
         }
 
         mutating func enqueue(_ bytes: [UInt8]) -> Waiter? {
+            if isSilent {
+                kept += bytes
+                return nil
+            }
             outbox += bytes
             return wake(.outbox).first
         }
 
         mutating func send(_ id: UInt32, _ body: Frame.Body) throws(Fault) -> Waiter? {
             if let failure { throw failure }
-            guard !isSealed else {
-                throw Fault(.guestUnreachable, "\(vm) is being handed over to another process")
-            }
             guard let mux else { throw Fault(.guestUnreachable, "\(vm) has not answered yet") }
-            guard outbox.count < GuestConnection.outboxLimit else {
+            guard outbox.count + kept.count < GuestConnection.outboxLimit else {
                 throw Fault(.guestUnreachable, "\(vm) does not read its channel")
             }
             return enqueue(Frame(epoch: mux.epoch, stream: id, body: body).encoded())
+        }
+
+        /// Ends the silence: first of all the guest goes on. Returns who may write again.
+        mutating func speak() -> [Waiter] {
+            isSilent = false
+            defer { kept = [] }
+            let goOn = Frame(epoch: mux?.epoch ?? 0, stream: 0, body: .goOn)
+            let writer = enqueue(goOn.encoded() + kept)
+            return (writer.map { [$0] } ?? []) + wakeWriters()
         }
 
         /// Opens a stream for a request.
@@ -167,6 +199,7 @@ extension GuestConnection {
             guard failure == nil else { return [] }
             failure = fault
             outbox = []
+            kept = []
             // What has come already is still read: a guest's last answer before it powered off.
             defer { waiters = [:] }
             return Array(waiters.values)

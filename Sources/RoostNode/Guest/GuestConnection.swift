@@ -82,18 +82,13 @@ package final class GuestConnection: Sendable {
     package func ping() async throws(Fault) {
         let number = ticket()
         state.withLock { _ = $0.pings.insert(number) }
-        defer { state.withLock { _ = $0.pings.remove(number) } }
-        try send(0, .ping(number))
-        try await awaitPong(number)
-    }
-
-    private func awaitPong(_ number: UInt64) async throws(Fault) {
         defer {
             state.withLock {
                 $0.pings.remove(number)
                 $0.pongs.remove(number)
             }
         }
+        try send(0, .ping(number))
         while true {
             let answered = try state.withLock { (state) throws(Fault) in
                 if let failure = state.failure { throw failure }
@@ -104,22 +99,27 @@ package final class GuestConnection: Sendable {
         }
     }
 
-    /// Sends nothing more, and returns once everything that was sent has arrived. Whoever sends gets
-    /// ``Reason/guestUnreachable`` from now on; close it next.
-    func seal() async throws(Fault) {
-        let number = ticket()
-        let waiter = try state.withLock { (state) throws(Fault) in
-            state.pings.insert(number)
-            let waiter = try state.send(0, .ping(number))
-            state.isSealed = true
-            return waiter
+    /// Opens a stream for `request`, the last thing that is written before ``speak(_:)``: what is
+    /// sent meanwhile is kept.
+    func fallSilent(after request: Request) throws(Fault) -> GuestStream {
+        let (id, waiter) = try state.withLock { (state) throws(Fault) in
+            let opened = try state.open(request)
+            state.isSilent = true
+            return opened
         }
         waiter?.resume()
-        try await awaitPong(number)
+        return GuestStream(id, on: self)
     }
 
-    /// Whether ``seal()`` was called.
-    var isSealed: Bool { state.withLock(\.isSealed) }
+    /// Ends the silence: tells the guest to go on, writes what was kept, and opens a stream for `request`.
+    func speak(_ request: Request) throws(Fault) -> GuestStream {
+        defer { for waiter in state.withLock({ $0.speak() }) { waiter.resume() } }
+        // Kept too, so that all goes in one piece: the guest waits for it.
+        return try GuestStream(request, on: self)
+    }
+
+    /// Whether what is sent is kept.
+    var isSilent: Bool { state.withLock(\.isSilent) }
 
     /// Whether it has ended and serves nobody any more.
     package var hasFailed: Bool { state.withLock { $0.failure != nil } }
@@ -177,12 +177,9 @@ package final class GuestConnection: Sendable {
 
     private func writeLoop() async {
         while true {
-            let next: [UInt8]? = state.withLock { state in
-                guard state.failure == nil else { return nil }
-                defer { state.outbox = [] }
-                return state.outbox
-            }
-            guard let next else { return }
+            let taken = state.withLock { $0.failure == nil ? $0.takeOutbox() : nil }
+            guard let (next, writers) = taken else { return }
+            for writer in writers { writer.resume() }
             do throws(Fault) {
                 if next.isEmpty {
                     try await wait(for: .outbox)

@@ -62,10 +62,6 @@ package struct GuestSession: Sendable {
 
     /// Sends input, waiting while the command does not read.
     package func write(_ bytes: [UInt8]) async throws(Fault) { try await stream.write(bytes) }
-    /// Likewise; what was not sent is left in `rest`, also after a throw.
-    func write(_ rest: inout ArraySlice<UInt8>) async throws(Fault) {
-        try await stream.write(&rest)
-    }
     /// Ends the input. Resize and signal go on working.
     package func endInput() throws(Fault) { try stream.endInput() }
     /// Tells the terminal's new size.

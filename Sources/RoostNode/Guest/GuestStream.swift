@@ -12,12 +12,17 @@ struct GuestStream: Sendable {
 
     /// Opens a stream for `request`.
     init(_ request: Request, on connection: GuestConnection) throws(Fault) {
-        self.connection = connection
         let (id, waiter) = try connection.state.withLock { (state) throws(Fault) in
             try state.open(request)
         }
-        self.id = id
+        self.init(id, on: connection)
         waiter?.resume()
+    }
+
+    /// The stream `id`, which was opened under the connection's lock.
+    init(_ id: UInt32, on connection: GuestConnection) {
+        self.connection = connection
+        self.id = id
     }
 
     /// The next message or data; `nil` at the end. Consuming data is what grants more.
@@ -59,7 +64,7 @@ struct GuestStream: Sendable {
             switch item {
             case .message: stream.messages -= 1
             case .data(_, let bytes):
-                if state.failure == nil, !state.isSealed,
+                if state.failure == nil,
                     let grant = state.mux?.consumed(bytes.count, on: id)
                 {
                     waiter = try state.send(id, .credit(grant))
@@ -75,11 +80,6 @@ struct GuestStream: Sendable {
     /// Sends data, waiting for the guest's credit.
     func write(_ bytes: [UInt8]) async throws(Fault) {
         var rest = bytes[...]
-        try await write(&rest)
-    }
-
-    /// Likewise; what was not sent is left in `rest`, also after a throw.
-    func write(_ rest: inout ArraySlice<UInt8>) async throws(Fault) {
         while !rest.isEmpty {
             let part = rest
             let id = id
@@ -88,7 +88,7 @@ struct GuestStream: Sendable {
                 guard state.mux?.isOpen(id) == true else {
                     throw Fault(.guestUnreachable, "the stream to \(state.vm) is over")
                 }
-                let credit = state.mux?.sendCredit(id) ?? 0
+                let credit = state.credit(id)
                 let count = min(part.count, WireLimits.dataChunk, credit)
                 guard count > 0 else { return (0, nil as GuestConnection.State.Waiter?) }
                 state.mux?.sent(count, on: id)

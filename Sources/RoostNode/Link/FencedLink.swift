@@ -1,5 +1,6 @@
 package import RoostLink
 package import RoostModel
+package import RoostOperations
 package import RoostStore
 import Synchronization
 
@@ -21,15 +22,20 @@ package struct AcceptedEpochRow: Row {
 
 /// A node's own link as its control plane may use it: orders of an older epoch than any before are
 /// refused, and a newer one is written down before its first order is carried out.
+///
+/// A store that cannot be read or written makes the order's outcome unknown, not failed: under an
+/// older epoch it may have been carried out already.
 package final class FencedLink: NodeLink {
     package var node: NodeID { base.node }
     private let base: any NodeLink
     private let store: any Store
+    private let failpoints: any Failpoints
     private let known = Mutex<Int64>(0)
 
-    package init(_ base: any NodeLink, store: any Store) {
+    package init(_ base: any NodeLink, store: any Store, failpoints: any Failpoints) {
         self.base = base
         self.store = store
+        self.failpoints = failpoints
     }
 
     /// The newest epoch that was accepted; 0 before the first.
@@ -42,11 +48,22 @@ package final class FencedLink: NodeLink {
     }
 
     package func apply(_ delta: AssignmentDelta) async throws(Fault) -> VMReport {
-        try await admit(delta.epoch)
+        do throws(Fault) {
+            try await accept(delta.epoch)
+        } catch {
+            throw error.ofOwnStore("write down its epoch", for: delta.operation, failpoints)
+        }
+        guard delta.epoch == epoch else {
+            failpoints.mark(.olderEpoch)
+            throw Fault(.staleEpoch, "epoch \(delta.epoch) is older than \(epoch)")
+        }
         return try await base.apply(delta)
     }
 
-    private func admit(_ asked: Int64) async throws(Fault) {
+    /// Writes `asked` down if it is newer than any before.
+    ///
+    /// - Throws: what the store threw; nobody knows then what is written.
+    private func accept(_ asked: Int64) async throws(Fault) {
         while asked > epoch {
             let row = try await store.get(AcceptedEpochRow.self, AcceptedEpochRow.only)
             var batch = Batch()
@@ -58,9 +75,6 @@ package final class FencedLink: NodeLink {
                 continue
             }
             known.withLock { $0 = max($0, accepted.epoch) }
-        }
-        guard asked == epoch else {
-            throw Fault(.staleEpoch, "epoch \(asked) is older than \(epoch)")
         }
     }
 

@@ -5,79 +5,69 @@ import RoostOperations
 import Synchronization
 
 /// A guest whose VMM is replaced by another that goes on for it.
+///
+/// The connection stays: the driver carries its stream over, and neither side speaks meanwhile.
 extension GuestSessions {
+    /// How long the guest may take to say over its carried connection that it goes on.
+    private static let carriedWord = Duration.seconds(10)
+
     package func hold(_ vm: VMID) async throws(Fault) {
         held.withLock { table in
             if table[vm] == nil { table[vm] = Signal() }
         }
-        let late = Fault(
-            .guestUnreachable,
-            "the guest's agent did not answer within \(Self.greeting)",
-            metadata: ["vm": vm.short]
-        )
-        try await within(Self.greeting, on: surroundings.clock, onTimeout: late) {
-            () async throws(Fault) in
-            let (connection, _) = try await self.connection(vm)
-            try await connection.freeze()
-            try await connection.seal()
+        try await inTime(vm) { () async throws(Fault) in
+            try await self.connection(vm).0.hold()
         }
-        await drop(vm)
     }
 
     package func letGo(_ vm: VMID) async throws(Fault) {
-        // What could not be sealed to its end serves nobody.
-        if connections.withLock({ $0[vm]?.isSealed ?? false }) { await drop(vm) }
-        let moving = attached.withLock { $0[vm] ?? [] }
-        defer {
-            let over = held.withLock { $0.removeValue(forKey: vm) }
-            over?.set()
-        }
-        let late = Fault(
-            .guestUnreachable,
-            "the guest's agent did not answer within \(Self.greeting)",
-            metadata: ["vm": vm.short]
-        )
-        do throws(Fault) {
-            try await within(Self.greeting, on: surroundings.clock, onTimeout: late) {
-                () async throws(Fault) in
-                // Commands go on once their readers are there: these are attached first then.
-                let sealed = moving.filter(\.isSealed)
-                let early: Request? = sealed.isEmpty ? .thaw : nil
-                let (connection, begun) = try await self.connection(vm, with: early)
-                for session in sealed { await session.move(to: connection) }
-                try await connection.finish(.thaw, begun: begun)
+        defer { endHold(of: vm) }
+        try await inTime(vm) { () async throws(Fault) in
+            if let silent = self.connections.withLock({ $0[vm] }), silent.isSilent {
+                do throws(Fault) {
+                    return try await self.inTime(vm, Self.carriedWord) {
+                        () async throws(Fault) in try await silent.letGo()
+                    }
+                } catch  where error.reason != .opCancelled {
+                    // It broke, with all who read from it. The guest can be told over another one.
+                    await self.drop(vm)
+                }
             }
-        } catch {
-            for session in moving where session.isSealed { session.lose(error) }
-            throw error
+            let (connection, begun) = try await self.connection(vm, with: .thaw)
+            try await connection.finish(.thaw, begun: begun)
         }
+        // Its clock stood still meanwhile, and is not set while it is held.
+        endHold(of: vm)
+        spawner.spawn { await self.stepClock(vm) }
     }
 
-    /// Opens a session on the guest's connection, again when that is being handed over.
+    private func endHold(of vm: VMID) {
+        let over = held.withLock { $0.removeValue(forKey: vm) }
+        over?.set()
+    }
+
+    private func inTime(
+        _ vm: VMID,
+        _ time: Duration = GuestSessions.greeting,
+        _ work: @escaping @Sendable () async throws(Fault) -> Void
+    ) async throws(Fault) {
+        let late = Fault(
+            .guestUnreachable,
+            "the guest's agent did not answer within \(time)",
+            metadata: ["vm": vm.short]
+        )
+        try await within(time, on: surroundings.clock, onTimeout: late, work)
+    }
+
+    /// Opens a session on the guest's connection.
     func attach(
         to vm: VMID,
-        id: [UInt8],
-        _ killOnDetach: Bool,
         _ open: (GuestConnection) async throws(Fault) -> GuestSession
     ) async throws(Fault) -> AttachedSession {
-        while true {
-            let connection = try await answering(vm)
-            let session: GuestSession
-            do throws(Fault) {
-                session = try await open(connection)
-            } catch  where connection.isSealed && error.reason == .guestUnreachable {
-                continue
-            }
-            let attached = AttachedSession(
-                session,
-                id: id,
-                on: connection,
-                killOnDetach: killOnDetach,
-                onEnd: { [weak self] in self?.forget($0, of: vm) }
-            )
-            self.attached.withLock { $0[vm, default: []].append(attached) }
-            return attached
-        }
+        let session = try await open(answering(vm))
+        let attached = AttachedSession(session) { [weak self] in self?.forget($0, of: vm) }
+        self.attached.withLock { $0[vm, default: []].append(attached) }
+        return attached
     }
 
     private func forget(_ session: AttachedSession, of vm: VMID) {

@@ -15,7 +15,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
 
     private let driver: any Driver
     let surroundings: Surroundings
-    private let spawner: Spawner
+    let spawner: Spawner
     let connections = Mutex<[VMID: GuestConnection]>([:])
     /// Those that have not been answered yet.
     private let greeted = Mutex<[VMID: GuestConnection]>([:])
@@ -24,7 +24,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     private let connecting = KeyedQueue<VMID>()
     /// Guests whose VMM is being replaced; set when that is over.
     let held = Mutex<[VMID: Signal]>([:])
-    /// Commands that somebody reads, which move along when that happens.
+    /// Commands that somebody reads.
     let attached = Mutex<[VMID: [AttachedSession]]>([:])
 
     package init(driver: any Driver, surroundings: Surroundings, spawner: Spawner) {
@@ -118,11 +118,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         _ request: RoostLink.ExecRequest
     ) async throws(Fault) -> any ExecSession {
         if request.attachOnly {
-            return try await attach(
-                to: vm,
-                id: request.session.bytes,
-                request.killOnDetach
-            ) { connection throws(Fault) in
+            return try await attach(to: vm) { connection throws(Fault) in
                 try await connection.attach(
                     request.session.bytes,
                     from: 0,
@@ -142,11 +138,7 @@ package final class GuestSessions: GuestLinks, GuestAccess {
         asked.hasInput = request.hasInput
         asked.onDetach = request.killOnDetach ? .kill : .drop
         let wanted = asked
-        return try await attach(
-            to: vm,
-            id: request.session.bytes,
-            request.killOnDetach
-        ) { connection throws(Fault) in
+        return try await attach(to: vm) { connection throws(Fault) in
             try await connection.exec(wanted)
         }
     }
@@ -208,7 +200,10 @@ package final class GuestSessions: GuestLinks, GuestAccess {
     }
 
     package func stepClock(_ vm: VMID) async {
-        guard let connection = connections.withLock({ $0[vm] }) else { return }
+        // What is said to a guest that is held it hears later, and the time would be an old one.
+        guard held.withLock({ $0[vm] == nil }),
+            let connection = connections.withLock({ $0[vm] })
+        else { return }
         let late = Fault(.guestUnreachable, "it did not set its clock in time")
         do throws(Fault) {
             try await within(Self.greeting, on: surroundings.clock, onTimeout: late) {

@@ -18,12 +18,7 @@ extension NodeVMs {
         do throws(Fault) {
             return try await parts.store.get(type, key)?.row
         } catch {
-            throw Fault(
-                .nodeUnreachable,
-                "the node cannot read its journal",
-                metadata: ["op": ""],
-                cause: error
-            )
+            throw error.ofOwnStore("read its journal", for: nil, parts.failpoints)
         }
     }
 
@@ -35,12 +30,7 @@ extension NodeVMs {
         do throws(Fault) {
             return try await parts.store.list(ResultRow.self, query).rows.map(\.row)
         } catch {
-            throw Fault(
-                .nodeUnreachable,
-                "the node cannot read its journal",
-                metadata: ["op": ""],
-                cause: error
-            )
+            throw error.ofOwnStore("read its journal", for: nil, parts.failpoints)
         }
     }
 
@@ -74,12 +64,7 @@ extension NodeVMs {
             return fault
         } catch {
             parts.failpoints.mark(.refusalUnwritten)
-            return Fault(
-                .nodeUnreachable,
-                "the node cannot write its journal: \(error.message)",
-                metadata: ["op": delta.operation.description],
-                cause: error
-            )
+            return error.ofOwnStore("write its journal", for: delta.operation, parts.failpoints)
         }
     }
 
@@ -114,13 +99,7 @@ extension NodeVMs {
                     "could not write down how a turn ended; trying again",
                     metadata: ["op_id": "\(delta.operation)", "fault": "\(error)"]
                 )
-                guard !Task.isCancelled else {
-                    throw Fault(
-                        .nodeUnreachable,
-                        "the node is going down",
-                        metadata: ["op": "\(delta.operation)"]
-                    )
-                }
+                guard !Task.isCancelled else { throw goingDown(delta) }
                 try? await parts.surroundings.clock.sleep(for: pause)
                 pause = min(pause * 2, .seconds(2))
                 continue
@@ -225,6 +204,7 @@ extension NodeVMs {
             try await dropCheckpoint(delta.vm, id)
         }
         let seen = try await look(delta.vm.id)
+        try await letGoLate(delta, seen)
         guard let action = retreat(delta.action, to: former?.desired, from: seen) else { return }
         for step in try plan(action, for: seen) {
             parts.failpoints.mark(.backedOut)

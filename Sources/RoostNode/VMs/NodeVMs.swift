@@ -31,6 +31,10 @@ package final class NodeVMs: Sendable {
         var preemption: Signal
         /// Whether it was brought back to a checkpoint: whatever fails after that, it was.
         var isBack = false
+        /// Whether an earlier process had begun with it.
+        var isResumed = false
+        /// What it was wished to be before; `nil`: there was no such VM, or nobody knows yet.
+        var former: DesiredPower?
     }
 
     package init(_ parts: NodeParts) {
@@ -107,10 +111,14 @@ package final class NodeVMs: Sendable {
         let former = try await remembered(AssignmentRow.self, id.description)
         try refuseOlder(delta, than: results, former)
         let isResumed = former?.unfinished?.operation == delta.operation
-        if isResumed { parts.failpoints.mark(.turnResumed) }
+        if isResumed {
+            parts.failpoints.mark(.turnResumed)
+            busy.withLock { $0[id]?.isResumed = true }
+        }
         // A crash in an earlier turn of the same operation left the true former beside it.
         let settled =
             isResumed && !parts.failpoints.skips(.former) ? former?.former : former?.assignment
+        busy.withLock { $0[id]?.former = settled?.desired }
         // Written down already, it must come to its own end: a fault here would be taken for one.
         if !isResumed {
             do throws(Fault) {
@@ -139,6 +147,8 @@ package final class NodeVMs: Sendable {
                 try await work(delta, preemption: preemption, done: &done)
             }
         } catch {
+            // What went wrong went wrong because this process ends, and is half done: no end of it.
+            guard !Task.isCancelled || preemption.isSet else { throw goingDown(delta) }
             fault = error
             fault?.metadata["step"] = done.last?.name
         }
@@ -146,6 +156,15 @@ package final class NodeVMs: Sendable {
         report.steps = done
         wantTemplate(delta, fault)
         return report
+    }
+
+    /// What to answer when this process ends in the middle: the next one goes on.
+    func goingDown(_ delta: AssignmentDelta) -> Fault {
+        Fault(
+            .nodeUnreachable,
+            "the node is going down",
+            metadata: ["op": "\(delta.operation)"]
+        )
     }
 
     /// A disposable VM is gone, and perhaps had to boot: the next one like it shall not.
@@ -172,6 +191,16 @@ package final class NodeVMs: Sendable {
         )
     }
 
+    /// Whether it runs already since an earlier process let it go on from its kept memory, and perhaps
+    /// died before it told the guest. Told twice is as well.
+    private func mayBeUntold(_ delta: AssignmentDelta, _ seen: VMObservation) -> Bool {
+        guard delta.action == .start, seen.vmm == .running || seen.vmm == .paused else {
+            return false
+        }
+        let entry = busy.withLock { $0[delta.vm.id] }
+        return entry?.isResumed == true && entry?.former == .suspended
+    }
+
     func work(
         _ delta: AssignmentDelta,
         preemption: Signal,
@@ -185,7 +214,8 @@ package final class NodeVMs: Sendable {
                 seen.copy = .possible
             }
         }
-        let steps = try plan(delta.action, for: seen)
+        var steps = try plan(delta.action, for: seen)
+        if mayBeUntold(delta, seen), !steps.contains(.renewGuest) { steps.append(.freshenGuest) }
         if steps.contains(.startVMM) { try await preflight() }
         if delta.action.keepsMemory, !steps.isEmpty, !parts.driver.capabilities.contains(.fork) {
             throw Fault(

@@ -19,30 +19,49 @@ extension Client {
         }
     }
 
-    /// Cordons or uncordons a node. Whoever gave up asking may have been heard all the same.
+    /// Cordons or uncordons a node, also one that is being drained. Whoever gave up asking may have
+    /// been heard all the same.
     func speakOfANode() async {
         let node = tastes.chance.pick(world.nodes)
-        let change: FleetService.Change =
-            tastes.chance.hits(3_000) ? .cordon(reason: "a whim") : .uncordon
-        world.scheduler.note("client\(number) says of \(node.name): \(change)")
+        let cordons = tastes.chance.hits(3_000)
+        let request = requestToUncordon(node)
+        world.scheduler.note("client\(number) says of \(node.name): \(cordons ? "" : "un")cordon")
         let gone = Fault(.daemonUnreachable, "the daemon does not answer")
         let world = world
         let name = node.name
         do throws(Fault) {
             let server: @Sendable () -> Server<Controller>? = { world.control }
-            let outcome = try await Network(world: world).call(
+            let answer = try await Network(world: world).call(
                 server,
                 mayDouble: false,
                 gone: gone
             ) { (control: Controller) in
                 await attempt { () async throws(Fault) in
-                    try await control.fleet.change(name, change)
+                    let change = FleetService.Change.cordon(reason: "a whim")
+                    return cordons
+                        ? try await control.fleet.change(name, change).node
+                        : try await control.fleet.uncordon(name, request).node
                 }
             }
-            world.mark("node.\(outcome.node.facts.state.rawValue)")
-            world.invariants.answered(of: node, outcome)
+            world.mark("node.\(answer.facts.state.rawValue)")
+            world.invariants.answered(of: node, answer)
         } catch {
             world.mark("node.not-answered")
         }
+    }
+
+    private func requestToUncordon(_ node: NodeHost) -> RequestContext {
+        let surroundings = Surroundings(
+            clock: world.clock,
+            wall: world.controlWall,
+            entropy: tastes
+        )
+        return RequestContext(
+            operation: surroundings.operationID(),
+            principal: "uid:\(1000 + number)",
+            method: "UncordonNode",
+            digest: node.name,
+            answersWhenAccepted: true
+        )
     }
 }

@@ -169,7 +169,7 @@ struct Client: Sendable {
         _ request: RequestContext,
         to vms: VMService
     ) async throws(Fault) -> Response {
-        let project = "default"
+        let project: ProjectView = "default"
         switch wish {
         case .create(let draft):
             return .vm(try await vms.create(draft, request))

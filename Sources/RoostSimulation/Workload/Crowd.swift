@@ -8,7 +8,9 @@ final class Crowd: @unchecked Sendable {
     private let process: SimulatedProcess
     private let clients: [Client]
     private let watchers: [Watcher]
+    private let reader: EventReader
     private let publishers: [Publisher]
+    private let nodesOperator: Operator?
     private let wishes: Int
     private var running = 0
 
@@ -18,15 +20,25 @@ final class Crowd: @unchecked Sendable {
         process = world.newProcess("clients")
         clients = (0..<3).map { Client(world: world, number: $0) }
         watchers = (0..<2).map { Watcher(world: world, number: $0) }
+        reader = EventReader(world: world)
         publishers = Publisher.all(of: world)
+        nodesOperator = Operator.any(of: world)
     }
 
     func start() {
         for watcher in watchers { process.run { await watcher.run() } }
+        process.run { await self.reader.run() }
         for client in clients {
             running += 1
             process.run {
                 await client.run(wishes: self.wishes)
+                self.running -= 1
+            }
+        }
+        if let nodesOperator {
+            running += 1
+            process.run {
+                await nodesOperator.run()
                 self.running -= 1
             }
         }
@@ -42,7 +54,7 @@ final class Crowd: @unchecked Sendable {
     /// What keeps the run from being over.
     var unfinished: [String] {
         (running == 0 ? [] : ["\(running) clients have no answer"])
-            + watchers.flatMap(\.unfinished)
+            + watchers.flatMap(\.unfinished) + reader.unfinished
     }
 
     /// Who hears and has not heard of a change for too long.

@@ -26,6 +26,9 @@ package enum FaultKind: String, CaseIterable, Sendable {
     case death
     case off
     case deaf
+    /// A guest's agent is lost before or after it did what it was asked, or never answers.
+    case guest
+    case mute
     /// Partitions, clock jumps, power cuts and the like: see ``Disaster``.
     case disaster
 }

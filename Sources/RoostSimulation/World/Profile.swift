@@ -31,6 +31,9 @@ package struct Profile: Sendable, Hashable {
     var machineDeaths: Int
     var powerOffs: Int
     var deafMachines: Int
+    /// Each request to a guest's agent breaks; each started machine has one that never answers.
+    var guestFailures: Int
+    var muteGuests: Int
     /// Between two ``Disaster``s, on average. `nil`: never.
     var disasterEvery: Duration?
     /// The longest that a message takes.
@@ -58,6 +61,8 @@ package struct Profile: Sendable, Hashable {
         machineDeaths: 0,
         powerOffs: 0,
         deafMachines: 0,
+        guestFailures: 0,
+        muteGuests: 0,
         disasterEvery: nil,
         longestDelay: .milliseconds(2)
     )
@@ -83,6 +88,8 @@ package struct Profile: Sendable, Hashable {
         machineDeaths: 600,
         powerOffs: 600,
         deafMachines: 2_000,
+        guestFailures: 150,
+        muteGuests: 60,
         disasterEvery: .seconds(6),
         longestDelay: .milliseconds(400)
     )
@@ -108,6 +115,8 @@ package struct Profile: Sendable, Hashable {
         machineDeaths: 1_500,
         powerOffs: 1_500,
         deafMachines: 3_000,
+        guestFailures: 500,
+        muteGuests: 300,
         disasterEvery: .seconds(2),
         longestDelay: .seconds(4)
     )

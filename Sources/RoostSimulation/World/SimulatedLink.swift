@@ -88,7 +88,7 @@ struct SimulatedLink: NodeLink {
     }
 
     private func call<T: Sendable>(
-        _ work: @escaping @Sendable (LocalLink) async -> Result<T, Fault>
+        _ work: @escaping @Sendable (any NodeLink) async -> Result<T, Fault>
     ) async throws(Fault) -> T {
         let host = host
         let gone = Fault(.nodeUnreachable, "node \(host.id.short) does not answer")
@@ -105,18 +105,8 @@ struct SimulatedLink: NodeLink {
     }
 }
 
-/// There are no guests.
-struct NoGuests: GuestLinks, GuestAccess {
-    func awaitReady(_ vm: VMID) async throws(Fault) { throw absent }
-    func shutDown(_ vm: VMID) async throws(Fault) { throw absent }
-    func settle(_ vm: VMID) async throws(Fault) { throw absent }
-    func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) { throw absent }
-    func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) { throw absent }
-    func readers(of vm: VMID) async -> Int { 0 }
-    func stepClock(_ vm: VMID) async {}
-    func hold(_ vm: VMID) async throws(Fault) { throw absent }
-    func letGo(_ vm: VMID) async throws(Fault) { throw absent }
-    func drop(_ vm: VMID) async {}
+/// Nothing can be run in a simulated guest.
+struct NoGuests: GuestAccess {
     func exec(_ vm: VMID, _ request: ExecRequest) async throws(Fault) -> any ExecSession {
         throw absent
     }

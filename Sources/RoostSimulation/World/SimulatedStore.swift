@@ -7,16 +7,20 @@ import RoostStore
 /// outcome that nobody knows. Failures are drawn from the seed.
 final class SimulatedStore: Store {
     let store: MemoryStore
+    /// The node whose own it is; `nil`: the control plane's.
+    let host: NodeHost?
     let world: World
     /// Sees each batch that took effect.
     let committed: @Sendable (Batch, Revision) -> Void
 
     init(
         store: MemoryStore,
+        host: NodeHost?,
         world: World,
         committed: @escaping @Sendable (Batch, Revision) -> Void
     ) {
         self.store = store
+        self.host = host
         self.world = world
         self.committed = committed
     }
@@ -38,6 +42,8 @@ final class SimulatedStore: Store {
     @discardableResult
     func commit(_ batch: Batch) async throws(Fault) -> Revision {
         await world.pause(upTo: .milliseconds(1))
+        if host?.isFull == true { throw world.noSpace("node.db") }
+        if host?.isStoreBroken == true { throw Fault(.ioFailed, "node.db could not be written") }
         let failure = world.drawCommitFailure()
         switch failure {
         case .diskFull: throw Fault(.diskFull, "no space", metadata: ["path": "simulated"])
@@ -81,6 +87,7 @@ final class SimulatedStore: Store {
     /// Takes its time. The fault is a value, not a throw: see ``Network``.
     private func read() async -> Fault? {
         await Task.yield()
+        if host?.isStoreBroken == true { return Fault(.ioFailed, "node.db could not be read") }
         guard world.fault(.read, world.profile.fileFailures / 4) else { return nil }
         world.mark("world.read-failed")
         return Fault(.ioFailed, "the disk could not be read")

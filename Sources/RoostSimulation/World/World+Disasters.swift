@@ -20,6 +20,10 @@ enum Disaster: String, CaseIterable {
     case orphan
     /// A file of a saved machine is not what it was.
     case damagedSave = "damaged-save"
+    /// Nothing can be written to a node's disk for a while.
+    case fullDisk = "full-disk"
+    /// A node's own store can be neither read nor written for a while.
+    case brokenStore = "broken-store"
     /// Old changes are forgotten: a watch that is behind must begin anew.
     case compaction
 }
@@ -46,6 +50,16 @@ extension World {
         case .partition, .deafNode, .muteNode:
             guard !isStandalone else { return }
             cut(node, disaster, for: details.duration(upTo: .seconds(10)))
+        case .fullDisk:
+            node.isFull = true
+            later(details.duration(upTo: .seconds(30)), "\(node.name) has room again") {
+                node.isFull = false
+            }
+        case .brokenStore:
+            node.isStoreBroken = true
+            later(details.duration(upTo: .seconds(10)), "\(node.name) has its store again") {
+                node.isStoreBroken = false
+            }
         case .clockJump:
             let wall = details.hits(5_000) ? controlWall : node.wall
             wall.offset += Int64(details.below(7_200_000)) - 3_600_000
@@ -129,10 +143,17 @@ extension World {
     private func cut(_ node: NodeHost, _ disaster: Disaster, for time: Duration) {
         node.isDeaf = node.isDeaf || disaster != .muteNode
         node.isMute = node.isMute || disaster != .deafNode
-        scheduler.after(time) { [unowned self] in
-            self.scheduler.note("\(node.name) is reached again")
+        later(time, "\(node.name) is reached again") {
             node.isDeaf = false
             node.isMute = false
+        }
+    }
+
+    /// Calls `work` after `time`, and says so.
+    private func later(_ time: Duration, _ text: String, _ work: @escaping () -> Void) {
+        scheduler.after(time) { [unowned self] in
+            self.scheduler.note(text)
+            work()
         }
     }
 
@@ -164,6 +185,8 @@ extension World {
         for node in nodes {
             node.isDeaf = false
             node.isMute = false
+            node.isFull = false
+            node.isStoreBroken = false
             node.server?.process.crashesAtJob = nil
         }
         control?.process.crashesAtJob = nil

@@ -40,7 +40,7 @@ extension World {
         } again: { [unowned self] in
             self.startStandalone()
         }
-        let nodeServer = Server<LocalLink>(process, spawner)
+        let nodeServer = Server<any NodeLink>(process, spawner)
         let controlServer = Server<Controller>(process, spawner)
         node.server = nodeServer
         control = controlServer
@@ -74,7 +74,7 @@ extension World {
         } again: { [unowned self] in
             self.startNode(node)
         }
-        let server = Server<LocalLink>(process, spawner)
+        let server = Server<any NodeLink>(process, spawner)
         node.server = server
         process.run {
             await self.orDie(process) { () async throws(Fault) in
@@ -122,7 +122,7 @@ extension World {
         _ node: NodeHost,
         _ process: SimulatedProcess,
         _ spawner: Spawner
-    ) async throws(Fault) -> LocalLink {
+    ) async throws(Fault) -> any NodeLink {
         let files = SimulatedFiles(
             disk: node.disk,
             clock: clock,
@@ -132,11 +132,12 @@ extension World {
                 if call == .prepare { self.invariants.look() }
                 return self.latency(upTo: call == .lay ? .seconds(3) : .milliseconds(2))
             },
-            failing: { self.drawFileFault($0) }
+            failing: { self.drawFileFault($0, on: node) }
         )
         let driver = SimulatedDriver(
             host: node.hypervisor,
             clock: clock,
+            hasAgents: true,
             // Writing and removing some GiB of memory takes its time.
             latency: { call in
                 let isLong = [.save, .seal, .discard].contains(call)
@@ -144,7 +145,9 @@ extension World {
             },
             failing: { call in
                 // Where memory is written the disk is soonest full.
-                let rate = self.profile.driverFailures * (call == .seal ? 4 : 1)
+                let writesMemory = [.save, .seal].contains(call)
+                if writesMemory, node.isFull { return self.noSpace("a saved machine") }
+                let rate = self.profile.driverFailures * (writesMemory ? 4 : 1)
                 guard self.fault(.driver, rate) else { return nil }
                 self.scheduler.note("  the monitor fails at \(call.rawValue)")
                 self.mark("world.monitor-silent")
@@ -153,19 +156,21 @@ extension World {
         )
         let store = SimulatedStore(
             store: MemoryStore(disk: node.rows),
+            host: node,
             world: self,
             committed: { _, _ in self.invariants.look() }
         )
         let catalogue = SimulatedCatalogue.small()
+        let failpoints = SeededFailpoints(world: self, process: process)
         let vms = NodeVMs(
             NodeParts(
                 driver: driver,
                 files: files,
                 catalogue: catalogue,
                 store: store,
-                guests: NoGuests(),
+                guests: SimulatedGuests(world: self, host: node),
                 surroundings: Surroundings(clock: clock, wall: node.wall, entropy: entropy),
-                failpoints: SeededFailpoints(world: self, process: process),
+                failpoints: failpoints,
                 spawner: spawner,
                 log: log,
                 capacity: capacity,
@@ -173,13 +178,17 @@ extension World {
             )
         )
         try await vms.recover()
-        return LocalLink(
+        let local = LocalLink(
             node: node.id,
             vms: vms,
             guests: NoGuests(),
             files: files,
             catalogue: catalogue
         )
+        if isStandalone { return local }
+        let fence = FencedLink(local, store: store, failpoints: failpoints)
+        try await fence.recover()
+        return fence
     }
 
     private func bringUpControl(
@@ -192,6 +201,7 @@ extension World {
             ControlParts(
                 store: SimulatedStore(
                     store: MemoryStore(disk: controlRows),
+                    host: nil,
                     world: self,
                     committed: { self.invariants.committed($0, $1) }
                 ),
@@ -206,19 +216,28 @@ extension World {
         )
         try await vms.recover()
         let fleet = FleetService(vms)
+        try await fleet.recover()
         let desired = DesiredStateService(fleet)
         if keepsFleets { spawner.spawn { await desired.run() } }
         return Controller(vms: vms, nodes: nodes, fleet: fleet, desired: desired)
     }
 
-    private func drawFileFault(_ call: SimulatedFiles.Call) -> Fault? {
+    private func drawFileFault(_ call: SimulatedFiles.Call, on node: NodeHost) -> Fault? {
+        if node.isFull, [.prepare, .lay, .growRootDisk].contains(call) {
+            return noSpace(call.rawValue)
+        }
         guard var details = strike(.file, profile.fileFailures) else { return nil }
         scheduler.note("  the disk fails at \(call.rawValue)")
         let isFull = details.hits(5_000)
         mark(isFull ? "world.disk-full" : "world.disk-error")
         return isFull
-            ? Fault(.diskFull, "no space", metadata: ["path": "simulated"])
+            ? noSpace(call.rawValue)
             : Fault(.ioFailed, "the disk could not be written")
+    }
+
+    /// What a full disk says to whoever writes `what`.
+    func noSpace(_ what: String) -> Fault {
+        Fault(.diskFull, "no space for \(what)", metadata: ["path": "simulated"])
     }
 
     // MARK: Ends and beginnings

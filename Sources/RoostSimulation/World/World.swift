@@ -17,11 +17,15 @@ final class NodeHost: @unchecked Sendable {
     let disk: SimulatedDisk
     let rows = MemoryDisk()
     let wall: SimulatedWallClock
-    var server: Server<LocalLink>?
+    var server: Server<any NodeLink>?
     /// Whether nothing gets through to it.
     var isDeaf = false
     /// Whether nothing that it answers gets out.
     var isMute = false
+    /// Whether nothing can be written to its disk.
+    var isFull = false
+    /// Whether its store can be neither read nor written.
+    var isStoreBroken = false
 
     init(
         id: NodeID,
@@ -178,7 +182,8 @@ final class World: @unchecked Sendable {
     private func newBehaviour() -> MachineBehaviour {
         var behaviour = MachineBehaviour(
             startsWithin: latency(upTo: .milliseconds(300)),
-            powersOffWithin: latency(upTo: .seconds(2))
+            powersOffWithin: latency(upTo: .seconds(2)),
+            answersWithin: latency(upTo: .seconds(1))
         )
         if fault(.slow, profile.slowStarts) {
             mark("world.slow-start")
@@ -199,6 +204,10 @@ final class World: @unchecked Sendable {
         if fault(.deaf, profile.deafMachines) {
             mark("world.guest-ignores-the-button")
             behaviour.powersOffWithin = nil
+        }
+        if fault(.mute, profile.muteGuests) {
+            mark("world.agent-never-answers")
+            behaviour.answersWithin = nil
         }
         return behaviour
     }

@@ -60,6 +60,7 @@ struct NodeDaemon {
             throw Fault(.bug, "a node without a driver")
         }
         let spawner = Spawner()
+        let failpoints = try NodeSite.failpoints()
         let site = try NodeSite(
             0,
             of: 1,
@@ -68,7 +69,7 @@ struct NodeDaemon {
                 host: host,
                 driver: driver,
                 files: vmFiles,
-                failpoints: try NodeSite.failpoints(),
+                failpoints: failpoints,
                 spawner: spawner,
                 log: log
             )
@@ -76,7 +77,7 @@ struct NodeDaemon {
         let node = RunningNode(
             settings: settings,
             site: site,
-            fence: FencedLink(site.link, store: store),
+            fence: FencedLink(site.link, store: store, failpoints: failpoints),
             host: host,
             spawner: spawner,
             surroundings: surroundings,

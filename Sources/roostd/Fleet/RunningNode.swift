@@ -167,6 +167,7 @@ struct RunningNode {
                 "roost.image.v1.ImageService": images,
                 "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
             ],
+            .local,
             log
         )
     }
