@@ -27,27 +27,54 @@ package struct Identifier<Subject>: Hashable, Sendable {
 
     /// Reads 32 lowercase hexadecimal digits; `nil` for anything else.
     package init?(_ text: some StringProtocol) {
-        guard text.utf8.count == 32, let bits = UInt128(text, radix: 16),
-            !text.contains(where: { $0.isUppercase || $0 == "+" || $0 == "-" })
-        else { return nil }
-        self.init(bits: bits)
+        // By hand, since every row that is read or written has some: the library's way by way of
+        // UInt128 took a third of a simulated fleet's time.
+        var (high, low, count) = (UInt64(0), UInt64(0), 0)
+        for byte in text.utf8 {
+            let digit: UInt8
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit = byte - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit = byte - UInt8(ascii: "a") + 10
+            default: return nil
+            }
+            guard count < 32 else { return nil }
+            high = high &<< 4 | low &>> 60
+            low = low &<< 4 | UInt64(digit)
+            count += 1
+        }
+        guard count == 32 else { return nil }
+        (self.high, self.low) = (high, low)
     }
 }
 
 extension Identifier: Comparable {
     /// Orders by the bits, so that ties are broken the same way everywhere.
-    package static func < (left: Self, right: Self) -> Bool { left.bits < right.bits }
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.high, left.low) < (right.high, right.low)
+    }
 }
 
 extension Identifier: CustomStringConvertible {
     /// The identifier as 32 lowercase hexadecimal digits.
     package var description: String {
-        let digits = String(bits, radix: 16)
-        return String(repeating: "0", count: 32 - digits.count) + digits
+        String(unsafeUninitializedCapacity: 32) { buffer in
+            for place in 0..<16 {
+                let shift = UInt64(60 - 4 * place)
+                buffer[place] = hexDigit(high &>> shift)
+                buffer[place + 16] = hexDigit(low &>> shift)
+            }
+            return 32
+        }
     }
 
     /// The first 12 digits, for people.
     package var short: String { String(description.prefix(12)) }
+}
+
+/// The digit of the last four bits.
+private func hexDigit(_ bits: UInt64) -> UInt8 {
+    let value = UInt8(truncatingIfNeeded: bits & 15)
+    return value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
 }
 
 extension Identifier: Codable {

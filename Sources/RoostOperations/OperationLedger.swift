@@ -35,22 +35,57 @@ package final class OperationLedger: Sendable {
     /// - Throws: ``Reason/opIDReused`` for another request or principal, ``Reason/opIDExpired``.
     package func earlier(_ context: RequestContext) async throws(Fault) -> OperationRow? {
         let id = context.operation
-        if id.time.adding(seconds: Self.retentionSeconds) < wall.now() {
-            throw Fault(.opIDExpired, "op id \(id) is from before what is kept (30 days)")
+        try refuseExpired(id)
+        guard let found = try await store.get(OperationRow.self, id.description) else {
+            if let claim = try await claim(id) { throw reused(id, for: claim.method) }
+            return nil
         }
-        guard let found = try await store.get(OperationRow.self, id.description) else { return nil }
         let isSame =
             found.row.principal == context.principal && found.row.digest == context.digest
         guard isSame || failpoints.skips(.owner) else {
             failpoints.mark(.idReused)
-            throw Fault(
-                .opIDReused,
-                "op id \(id) belongs to another request (\(found.row.method))",
-                metadata: ["op": id.description]
-            )
+            throw reused(id, for: found.row.method)
         }
         if context.answersWhenAccepted || found.row.state.isTerminal { return found.row }
         return try await ending(of: id)
+    }
+
+    /// Whether `context`'s op id was taken by the same request, one that is no operation on a VM.
+    ///
+    /// Write a ``ClaimRow`` with what it asks for: of two that come at once, one meets a conflict and asks
+    /// this again.
+    /// - Throws: as ``earlier(_:)``.
+    package func isRepeat(_ context: RequestContext) async throws(Fault) -> Bool {
+        let id = context.operation
+        try refuseExpired(id)
+        if let claim = try await claim(id) {
+            guard claim.principal == context.principal, claim.digest == context.digest else {
+                throw reused(id, for: claim.method)
+            }
+            return true
+        }
+        if let found = try await store.get(OperationRow.self, id.description) {
+            throw reused(id, for: found.row.method)
+        }
+        return false
+    }
+
+    private func claim(_ id: OperationID) async throws(Fault) -> ClaimRow? {
+        try await store.get(ClaimRow.self, id.description)?.row
+    }
+
+    private func refuseExpired(_ id: OperationID) throws(Fault) {
+        if id.time.adding(seconds: Self.retentionSeconds) < wall.now() {
+            throw Fault(.opIDExpired, "op id \(id) is from before what is kept (30 days)")
+        }
+    }
+
+    private func reused(_ id: OperationID, for method: String) -> Fault {
+        Fault(
+            .opIDReused,
+            "op id \(id) belongs to another request (\(method))",
+            metadata: ["op": id.description]
+        )
     }
 
     /// Waits until `id` has ended, and returns its row.
@@ -98,9 +133,10 @@ package final class OperationLedger: Sendable {
         return try await store.list(OperationRow.self, query).rows
     }
 
-    /// Removes operations that ended before the retention, at most 1,000 a call.
+    /// Removes operations that ended before the retention, at most 1,000 a call, and claims likewise.
     package func prune() async throws(Fault) -> Int {
         let cutoff = wall.now().adding(seconds: -Self.retentionSeconds)
+        let claims = try await store.list(ClaimRow.self, Query(limit: 1000))
         let page = try await store.list(OperationRow.self, Query(limit: 1000))
         var batch = Batch()
         var count = 0
@@ -108,6 +144,10 @@ package final class OperationLedger: Sendable {
         for found in page.rows.prefix(while: { $0.row.startedAt < cutoff })
         where found.row.state.isTerminal {
             batch.delete(OperationRow.self, found.row.key)
+            count += 1
+        }
+        for found in claims.rows.prefix(while: { $0.row.at < cutoff }) {
+            batch.delete(ClaimRow.self, found.row.key)
             count += 1
         }
         if count > 0 { try await store.commit(batch) }

@@ -3,6 +3,7 @@ package import RoostAPI
 package import RoostControl
 import RoostLink
 package import RoostModel
+import RoostOperations
 package import RoostTrust
 import SwiftProtobuf
 
@@ -151,35 +152,26 @@ package struct JoinTokenSkin: Roost_Fleet_V1_JoinTokenService.SimpleServiceProto
     private let membership: Membership
     private let authority: Authority
     private let address: String
-    private let random: @Sendable (Int) -> [UInt8]
 
-    /// `address` is where nodes call; `random` makes as many random bytes as it is asked for.
-    package init(
-        _ membership: Membership,
-        _ authority: Authority,
-        address: String,
-        random: @escaping @Sendable (Int) -> [UInt8]
-    ) {
+    /// `address` is where nodes call.
+    package init(_ membership: Membership, _ authority: Authority, address: String) {
         self.membership = membership
         self.authority = authority
         self.address = address
-        self.random = random
     }
 
     package func createJoinToken(
         request: Roost_Fleet_V1_CreateJoinTokenRequest,
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_CreateJoinTokenResponse {
-        let token = JoinToken(
-            id: random(6),
-            secret: random(16),
-            fingerprint: authority.trust.fingerprint
-        )
+        let asked = try requestContext("CreateJoinToken", request)
+        let token = JoinToken(of: asked.operation, authority)
         let row = try await membership.createToken(
             id: token.id,
             secretDigest: token.secretDigest,
             uses: request.uses == 0 ? 1 : Int(request.uses),
-            ttlSeconds: request.hasTtl ? request.ttl.seconds : 3600
+            ttlSeconds: request.hasTtl ? request.ttl.seconds : 3600,
+            asked
         )
         return .with {
             $0.token = token.text.reveal()

@@ -36,12 +36,23 @@ package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleService
             ? nil : try await vms.get(request.vm, project: project(request.project)).row.id
         let limit = request.pageSize == 0 ? 100 : Int(request.pageSize)
         let (rows, next) = try await vms.operations(of: vm, before: before, limit: limit)
+        let view = Caller.current.view
+        var page = try await vms.operations(rows, admittedTo: view)
+            .map { (id: $0.id, message: Roost_Ops_V1_Operation($0)) }
+        var token = next
+        if vm == nil, !view.isConfined {
+            let drains = try await fleet.drains(before: before)
+            page += drains.map { (id: $0.id, message: Roost_Ops_V1_Operation($0)) }
+            page.sort { $0.id > $1.id }
+            let isLast = next == nil && page.count <= limit
+            page = Array(page.prefix(limit))
+            token = isLast ? nil : page.last?.id
+        }
         let states = Set(request.states)
         var response = Roost_Ops_V1_ListOperationsResponse()
-        response.operations = try await vms.operations(rows, admittedTo: Caller.current.view)
-            .map(Roost_Ops_V1_Operation.init)
+        response.operations = page.map(\.message)
             .filter { states.isEmpty || states.contains($0.state) }
-        response.nextPageToken = next?.description ?? ""
+        response.nextPageToken = token?.description ?? ""
         return response
     }
 

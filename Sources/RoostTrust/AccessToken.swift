@@ -16,6 +16,15 @@ package struct AccessToken: Sendable, Hashable {
         parts = TokenText(id: id, secret: secret, fingerprint: fingerprint)
     }
 
+    /// The token that the request with this op id makes, however often it is made.
+    package init(of operation: OperationID, _ authority: Authority) {
+        self.init(
+            id: authority.secret(6, for: "access token id \(operation)"),
+            secret: authority.secret(16, for: "access token \(operation)"),
+            fingerprint: authority.trust.fingerprint
+        )
+    }
+
     /// Reads a token's text.
     ///
     /// - Throws: ``Reason/accessTokenInvalid`` saying what is wrong with it, without showing it.

@@ -65,6 +65,17 @@ package struct Authority: Sendable {
         self.trust = trust
     }
 
+    /// `count` bytes that only who has the authority's key can tell, always the same for the same
+    /// `purpose`.
+    package func secret(_ count: Int, for purpose: String) -> [UInt8] {
+        let bytes = HKDF<SHA256>.deriveKey(
+            inputKeyMaterial: SymmetricKey(data: keys.key.rawRepresentation),
+            info: Data("roost \(purpose)".utf8),
+            outputByteCount: count
+        )
+        return bytes.withUnsafeBytes { Array($0) }
+    }
+
     /// The key, for a file of mode 0600.
     package var pem: Secret { keys.pem }
 

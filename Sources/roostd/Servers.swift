@@ -95,21 +95,15 @@ extension World {
         ]
         all.merge(services(of: sites)) { $1 }
         if let membership, let authority {
-            let entropy = surroundings.entropy
-            let random: @Sendable (Int) -> [UInt8] = { count in
-                (0..<count).map { _ in UInt8(truncatingIfNeeded: entropy.next()) }
-            }
             all["roost.fleet.v1.AccessService"] = AccessServiceSkin(
                 AccessTokens(vms),
-                authority.trust,
-                address: try settings.apiAddress(),
-                random: random
+                authority,
+                address: try settings.apiAddress()
             )
             all["roost.fleet.v1.JoinTokenService"] = JoinTokenSkin(
                 membership,
                 authority,
-                address: fleetAddress,
-                random: random
+                address: fleetAddress
             )
         }
         return all

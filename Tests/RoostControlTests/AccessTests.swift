@@ -25,7 +25,7 @@ struct AccessTests {
                 id: "a",
                 secretDigest: "digest",
                 Self.order(project: "web", name: "ci"),
-                by: "uid:0"
+                desk.request("CreateAccessToken")
             )
             #expect(made.createdBy == "uid:0")
             let found = try await tokens.authenticate(id: "a", secretDigest: "digest")
@@ -66,14 +66,61 @@ struct AccessTests {
             ]
             for (order, field) in cases {
                 let fault = await #expect(throws: Fault.self) {
-                    try await tokens.create(id: "a", secretDigest: "d", order, by: "x")
+                    try await tokens.create(
+                        id: "a",
+                        secretDigest: "d",
+                        order,
+                        desk.request("CreateAccessToken")
+                    )
                 }
                 #expect(fault?.violations.map(\.field) == [field])
             }
-            _ = try await tokens.create(id: "a", secretDigest: "d", Self.order(), by: "x")
-            desk.wall.pass(seconds: 86_400 + 61)
-            _ = try await tokens.create(id: "b", secretDigest: "d", Self.order(), by: "x")
+            for id in ["a", "b"] {
+                _ = try await tokens.create(
+                    id: id,
+                    secretDigest: "d",
+                    Self.order(),
+                    desk.request("CreateAccessToken")
+                )
+                desk.wall.pass(seconds: 86_400 + 61)
+            }
             #expect(try await tokens.all().map(\.id) == ["b"])
+        }
+    }
+
+    @Test("a token that is asked for twice is made once, and its op id is taken")
+    func once() async throws {
+        try await withDesk { desk in
+            let tokens = AccessTokens(desk.vms)
+            let asked = desk.request("CreateAccessToken", "a")
+            let make = { @Sendable (context: RequestContext) async throws(Fault) in
+                try await tokens.create(id: "a", secretDigest: "d", Self.order(), context)
+            }
+            async let one = make(asked)
+            async let other = make(asked)
+            #expect(try await one == other)
+            #expect(try await tokens.all().map(\.id) == ["a"])
+            var reused = asked
+            reused.digest = "b"
+            let fault = await #expect(throws: Fault.self) { try await make(reused) }
+            #expect(fault?.reason == .opIDReused)
+            reused = asked
+            reused.principal = "token:ci"
+            let foreign = await #expect(throws: Fault.self) { try await make(reused) }
+            #expect(foreign?.reason == .opIDReused)
+            // Nor can a request about a VM have it, nor this one a VM's.
+            let draft = VMDraft(name: "box", cores: 1, memoryMiB: 512)
+            let taken = await #expect(throws: Fault.self) {
+                try await desk.vms.create(draft, asked)
+            }
+            #expect(taken?.reason == .opIDReused)
+            let creates = desk.request("CreateVM", "box")
+            _ = try await desk.vms.create(draft, creates)
+            let late = await #expect(throws: Fault.self) { try await make(creates) }
+            #expect(late?.reason == .opIDReused)
+            _ = try await tokens.delete("a", by: "uid:0")
+            let removed = await #expect(throws: Fault.self) { try await make(asked) }
+            #expect(removed?.reason == .accessTokenNotFound)
         }
     }
 

@@ -1,5 +1,6 @@
 import RoostLink
 import RoostModel
+import RoostOperations
 import RoostScheduler
 import RoostStore
 import Synchronization
@@ -74,6 +75,33 @@ struct MembershipTests {
         }
     }
 
+    @Test("a join token that is asked for twice is made once, also when it is gone")
+    func once() async throws {
+        try await withDesk { desk in
+            let membership = try await Self.membership(desk)
+            let asked = desk.request("CreateJoinToken", "t")
+            let make = { @Sendable (context: RequestContext) async throws(Fault) in
+                try await membership.createToken(
+                    id: "t",
+                    secretDigest: "s",
+                    uses: 3,
+                    ttlSeconds: 60,
+                    context
+                )
+            }
+            async let one = make(asked)
+            async let other = make(asked)
+            #expect(try await one.key == other.key)
+            var reused = asked
+            reused.digest = "u"
+            let fault = await #expect(throws: Fault.self) { try await make(reused) }
+            #expect(fault?.reason == .opIDReused)
+            _ = try await membership.deleteToken("t")
+            let removed = await #expect(throws: Fault.self) { try await make(asked) }
+            #expect(removed?.reason == .joinTokenInvalid)
+        }
+    }
+
     @Test("of twenty that join at once with three uses, three get in")
     func lastUses() async throws {
         try await withDesk { desk in
@@ -82,7 +110,8 @@ struct MembershipTests {
                 id: "t",
                 secretDigest: "s",
                 uses: 3,
-                ttlSeconds: 60
+                ttlSeconds: 60,
+                desk.request("CreateJoinToken")
             )
             let got = await withTaskGroup(of: Bool.self) { group in
                 for number in 1...20 {
@@ -129,7 +158,8 @@ struct MembershipTests {
             id: "first",
             secretDigest: "s",
             uses: 1,
-            ttlSeconds: 60
+            ttlSeconds: 60,
+            desk.request("CreateJoinToken")
         )
         _ = try await membership.join(
             token: "first",

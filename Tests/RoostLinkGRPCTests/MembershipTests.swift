@@ -197,7 +197,13 @@ private struct Control {
             id: token.id,
             secretDigest: token.secretDigest,
             uses: uses,
-            ttlSeconds: 60
+            ttlSeconds: 60,
+            RequestContext(
+                operation: OperationID(bits: .max - UInt128(number)),
+                principal: "uid:0",
+                method: "CreateJoinToken",
+                digest: ""
+            )
         )
         return token
     }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import RoostModel
 import Testing
 
@@ -81,6 +82,23 @@ final class FileTests {
             if pauses == 3 { lock.release() }
         }
         #expect(pauses == 3)
+    }
+
+    @Test func aHolderThatIsAZombieIsWaitedFor() async throws {
+        let folder = try folder()
+        let lock = try DirectoryLock(folder)
+        var child: pid_t = 0
+        try #require(posix_spawn(&child, "/bin/true", nil, nil, [nil], [nil]) == 0)
+        defer { waitpid(child, nil, 0) }
+        var end = siginfo_t()
+        try #require(waitid(P_PID, id_t(child), &end, WEXITED | WNOWAIT) == 0)
+        try Data("\(child)\n".utf8).write(to: URL(filePath: "\(folder)/lock"))
+        var pauses = 0
+        _ = try await DirectoryLock.taken(folder) {
+            pauses += 1
+            lock.release()
+        }
+        #expect(pauses == 1)
     }
 
     @Test func aHolderThatLivesIsNotWaitedFor() async throws {

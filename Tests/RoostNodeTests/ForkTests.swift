@@ -120,6 +120,23 @@ struct ForkTests {
         }
     }
 
+    @Test(
+        "is given up when somebody takes the VM down, though its agent does not answer",
+        arguments: [NodeAction.fork(fork), .checkpoint(CheckpointID(bits: 3))]
+    )
+    func preempted(_ action: NodeAction) async throws {
+        let guest = MuteGuest()
+        let scene = try await Scene(Self.running, guests: guest)
+        let delta = scene.delta(action, 10, .running)
+        async let fault = scene.fault(of: delta)
+        await guest.isAsked.wait()
+        scene.node.preempt(scene.id, operation: delta.operation)
+        #expect(await fault?.reason == .opCancelled)
+        // Its programs may stand still by then.
+        #expect(guest.isLetGo.isSet)
+        #expect(scene.hypervisor.savedFolders.isEmpty && scene.hypervisor.savedFiles.isEmpty)
+    }
+
     @Test("has copies that, failing at any point, leave nothing and can be asked for again")
     func copyFails() async throws {
         let points = try await Self.points(of: .become(Self.fork), before: [.fork(Self.fork)])
@@ -182,4 +199,25 @@ struct ForkTests {
         #expect(points.count >= 6)
         return points
     }
+}
+
+/// Whose agent is asked to hold everything still, and does not answer.
+private struct MuteGuest: GuestLinks {
+    let isAsked = Signal()
+    let isLetGo = Signal()
+
+    func hold(_ vm: VMID) async throws(Fault) {
+        isAsked.set()
+        await Signal().wait()
+        throw Fault(.opCancelled, "cancelled")
+    }
+    func letGo(_ vm: VMID) async throws(Fault) { isLetGo.set() }
+    func awaitReady(_ vm: VMID) async throws(Fault) {}
+    func shutDown(_ vm: VMID) async throws(Fault) {}
+    func settle(_ vm: VMID) async throws(Fault) {}
+    func renew(_ vm: VMID, _ identity: GuestIdentity) async throws(Fault) {}
+    func freshen(_ vm: VMID, entropy: [UInt8]) async throws(Fault) {}
+    func readers(of vm: VMID) async -> Int { 0 }
+    func stepClock(_ vm: VMID) async {}
+    func drop(_ vm: VMID) async {}
 }

@@ -54,7 +54,12 @@ final class Scene: Sendable {
 
     /// `action` is what is going to be asked for: the fork or checkpoint that it is about was kept
     /// before.
-    init(_ seen: VMObservation, about action: NodeAction? = nil) async throws(Fault) {
+    /// `guests`: who speaks for guests; without it they have no agents.
+    init(
+        _ seen: VMObservation,
+        about action: NodeAction? = nil,
+        guests: (any GuestLinks)? = nil
+    ) async throws(Fault) {
         let disk = disk
         let hypervisor = SimulatedHypervisor(folders: { disk.folder($0, exists: $1) })
         disk.whenPurged { hypervisor.removeSaves(of: $0) }
@@ -63,11 +68,11 @@ final class Scene: Sendable {
         let catalogue = SimulatedCatalogue.small()
         node = NodeVMs(
             NodeParts(
-                driver: SimulatedDriver(host: hypervisor, clock: clock),
+                driver: SimulatedDriver(host: hypervisor, clock: clock, hasAgents: guests != nil),
                 files: SimulatedFiles(disk: disk, clock: clock),
                 catalogue: catalogue,
                 store: MemoryStore(disk: rows),
-                guests: NoGuest(),
+                guests: guests ?? NoGuest(),
                 surroundings: Surroundings(clock: clock, wall: Noon(), entropy: Zeroes()),
                 failpoints: script,
                 // Not run: ends that nobody asked for are the simulator's.

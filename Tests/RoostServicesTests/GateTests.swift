@@ -192,7 +192,12 @@ private struct Scene {
             id: token.id,
             secretDigest: token.secretDigest,
             .init(name: "", role: role, project: project, ttlSeconds: 60),
-            by: "uid:0"
+            RequestContext(
+                operation: OperationID(bits: 1),
+                principal: "uid:0",
+                method: "CreateAccessToken",
+                digest: ""
+            )
         )
         return token
     }

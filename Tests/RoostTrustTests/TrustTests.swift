@@ -75,6 +75,23 @@ struct TrustTests {
         #expect(throws: Fault.self) { try TrustedAuthority(der: [1, 2, 3], path: "ca.der") }
     }
 
+    @Test("tokens follow from the op id and the authority, and from nothing else")
+    func derived() throws {
+        let (one, two) = (OperationID(bits: 1), OperationID(bits: 2))
+        let token = JoinToken(of: one, authority)
+        #expect(JoinToken(of: one, authority) == token)
+        #expect(try JoinToken(token.text.reveal()) == token)
+        let access = AccessToken(of: one, authority)
+        #expect(AccessToken(of: one, authority) == access)
+        let other = try Authority(at: Timestamp(milliseconds: 0))
+        let digests = [
+            token.secretDigest, access.secretDigest, JoinToken(of: two, authority).secretDigest,
+            AccessToken(of: two, authority).secretDigest, JoinToken(of: one, other).secretDigest,
+        ]
+        #expect(Set(digests).count == digests.count)
+        #expect(Set([token.id, access.id, JoinToken(of: two, authority).id]).count == 3)
+    }
+
     @Test("a join token is read as it was written; any cut or change is told")
     func tokens() throws {
         let token = JoinToken(

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 
 from fleet import BEAT, Fleet, Process
-from harness import PATIENCE, Result, claim, free_port, until
+from harness import PATIENCE, Result, claim, free_port, new_id, until
 
 VM = "/roost.compute.v1.VMService"
 
@@ -144,6 +144,25 @@ def checks(runner, programs, base):
 
         runner.check("too small a role is denied, over Connect and gRPC, naming method and roles",
                      roles)
+
+        def repeats():
+            op = new_id()
+            one = fleet.secret("--role", "viewer", "--op-id", op)
+            claim(fleet.secret("--role", "viewer", "--op-id", op) == one, "another token")
+            claim(len([1 for each in fleet.json("access", "ls") if each["id"] == one.split(".")[1]])
+                  == 1, "it is there twice")
+            fleet.fails("access", "create", "--role", "admin", "--op-id", op, code=4,
+                        says=["CreateAccessToken"])
+            fleet.fails("stop", "box", "--op-id", op, code=4, says=["CreateAccessToken"])
+            claim(fleet.state("box") == "RUNNING", "it was stopped all the same")
+            fleet.ok("access", "rm", one.split(".")[1])
+            fleet.fails("access", "create", "--role", "viewer", "--op-id", op, code=3,
+                        says=[one.split(".")[1]])
+            op = new_id()
+            joins = [fleet.ok("token", "create", "--op-id", op) for _ in range(2)]
+            claim(joins[0] == joins[1], joins)
+
+        runner.check("a token that is asked for twice under one op id is one token", repeats)
 
         def bad_tokens():
             good = fleet.secret("--role", "admin")

@@ -511,6 +511,12 @@ def drain_fails(fleet):
     drain = fleet.json("node", "inspect", "n3")["drain"]["operation"]
     shown = fleet.json("ops", "get", drain)
     claim(shown["state"] == "FAILED" and shown["subjects"][0]["name"] == "n3", shown)
+    listed = fleet.json("ops", "ls")
+    claim([op["method"] for op in listed if op["id"] == drain] == ["DrainNode"], listed)
+    claim([op["id"] for op in listed] == sorted((op["id"] for op in listed), reverse=True), listed)
+    ids = [op["id"] for op in fleet.json("ops", "ls", "-n", "3")]
+    claim(ids == [op["id"] for op in listed][:3], ids, listed)
+    fleet.fails("run", "-d", "--name", "f3", "--op-id", drain, code=4, says=["DrainNode"])
     claim("stopped" in fleet.ok("node", "drain", "n3"))
     fleet.until_states({**ALL_READY, "n3": "DRAINED"})
     text = fleet.ok("node", "uncordon", "n3")

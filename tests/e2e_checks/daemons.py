@@ -1,5 +1,6 @@
 """The daemon comes and goes; guests go on."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from harness import PATIENCE, claim, is_alive, kill, new_id, until
+from harness import PATIENCE, claim, is_alive, kill, new_id, read, until
 
 
 def status(place):
@@ -132,6 +133,22 @@ def race(bench):
               for _ in range(4)]
     ends = [(racer.communicate(timeout=PATIENCE), racer.returncode) for racer in racers]
     claim(all(code == 0 for _, code in ends), ends)
+    place.clear()
+
+
+def held_by_the_dying(bench):
+    """A state directory that something still holds when a command comes, and lets go of a moment
+    later, is started on by that command."""
+    place = bench.place("held")
+    with open(f"{place.state}/lock", "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
+        client = place.popen("roost", "ls", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        until(lambda: b"is held by process" in read(f"{place.state}/roostd.log"), PATIENCE,
+              "a daemon that finds the directory held", 0.01)
+    out, err = client.communicate(timeout=PATIENCE)
+    claim(client.returncode == 0, client.returncode, out, err)
     place.clear()
 
 
@@ -289,6 +306,7 @@ def checks(runner, bench, place):
         runner.check(f"a handles.json that is {words} loses nothing", scratch, place, change, words)
     runner.check("ROOST_STATE_DIR and ROOST_SOCKET isolate a second daemon", isolated, bench, place)
     runner.check("racing first commands start one daemon and all succeed", race, bench)
+    runner.check("a daemon that is still on its way out is waited for", held_by_the_dying, bench)
     runner.check("a newer client replaces an idle daemon, and says how when it is busy",
                  versions, bench)
     runner.check("an idle daemon ends by itself", idle_exit, bench)

@@ -12,7 +12,8 @@ internal import SwiftProtobuf
 ///  spawn roostd ──byte on ROOST_READY_FD──▶ done
 ///     │ it ended with 3 or 4: another one was first
 ///     ▼
-///  connect again until it answers (10 s in all)
+///  connect again for half a second ──it answers──▶ done
+///     │ that one was on its way out: spawn again (10 s in all)
 /// ```
 struct DaemonProcess: Sendable {
     let place: DaemonPlace
@@ -20,6 +21,8 @@ struct DaemonProcess: Sendable {
 
     /// How long a daemon may take until it answers.
     static let patience = Duration.seconds(10)
+    /// How long one that was first may take until it is asked again whether it still is.
+    static let courtesy = Duration.milliseconds(500)
     /// What roostd exits with when another one holds its state directory or its socket.
     static let lostRace: [ProcessEnd] = [.exited(code: 3), .exited(code: 4)]
 
@@ -37,6 +40,22 @@ struct DaemonProcess: Sendable {
         // Another user's files would be made readable by an open umask; 0700 as roostd has it.
         try makeDirectories(place.stateDirectory)
         try makeDirectories(place.socketDirectory)
+        while ContinuousClock.now < deadline {
+            if try await start(until: deadline) { return true }
+            let again = min(deadline, .now + Self.courtesy)
+            while ContinuousClock.now < again {
+                if answers() { return false }
+                _ = await Reactor.shared.sleep(until: .now + .milliseconds(20))
+            }
+        }
+        throw unreachable("another roostd holds the state directory and does not answer", nil)
+    }
+
+    /// Starts a daemon.
+    ///
+    /// - Returns: whether it answers; `false` when another one was first, which may be one that is just
+    ///   dying and will never answer.
+    private func start(until deadline: ContinuousClock.Instant) async throws(Fault) -> Bool {
         let former = fileSize(place.log)
         let (ready, readyEnd) = try streamPair()
         let process = try spawn(readyEnd)
@@ -44,22 +63,10 @@ struct DaemonProcess: Sendable {
         let byte = (try? await ready.read(upTo: 1, until: deadline)) ?? []
         if !byte.isEmpty { return true }
         let end = await process.end(until: deadline)
-        guard let end, Self.lostRace.contains(end) else {
-            // A daemon that came by another way is as good.
-            if answers() { return false }
-            let why = end.map(words) ?? "it did not answer within \(Self.patience)"
-            throw unreachable(why, lastWords(of: place.log, after: former))
-        }
-        while !answers() {
-            guard ContinuousClock.now < deadline else {
-                throw unreachable(
-                    "another roostd holds the state directory and does not answer",
-                    nil
-                )
-            }
-            _ = await Reactor.shared.sleep(until: .now + .milliseconds(20))
-        }
-        return false
+        // A daemon that came by another way is as good.
+        if end.map(Self.lostRace.contains) == true || answers() { return false }
+        let why = end.map(words) ?? "it did not answer within \(Self.patience)"
+        throw unreachable(why, lastWords(of: place.log, after: former))
     }
 
     /// Throws when the place is that of a control plane or a node: a daemon of this host's own must not

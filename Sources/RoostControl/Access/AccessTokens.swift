@@ -1,6 +1,6 @@
 import Logging
 package import RoostModel
-import RoostOperations
+package import RoostOperations
 import RoostStore
 
 /// The tokens that people and programs call a control plane with.
@@ -64,17 +64,37 @@ package struct AccessTokens: Sendable {
         }
     }
 
-    /// Keeps a new token, made by `principal`.
+    /// Keeps a new token. `id` and secret follow from the op id: a repeat makes none, and is told of
+    /// the first.
     ///
-    /// - Throws: every violation; ``Reason/limitExceeded``.
+    /// - Throws: every violation; ``Reason/limitExceeded``; ``Reason/accessTokenNotFound`` for a repeat
+    ///   when the token was removed since; ``Reason/opIDReused``, ``Reason/opIDExpired``.
     package func create(
         id: String,
         secretDigest: String,
         _ order: Order,
-        by principal: String
+        _ context: RequestContext
     ) async throws(Fault) -> AccessTokenRow {
         let violations = order.violations
         guard violations.isEmpty else { throw .invalid(violations) }
+        if try await vms.ledger.isRepeat(context) { return try await get(id) }
+        do throws(Fault) {
+            return try await insert(id: id, secretDigest: secretDigest, order, context)
+        } catch {
+            // Of two that come at once, one is the repeat.
+            guard error.reason == .storeConflict, try await vms.ledger.isRepeat(context) else {
+                throw error
+            }
+            return try await get(id)
+        }
+    }
+
+    private func insert(
+        id: String,
+        secretDigest: String,
+        _ order: Order,
+        _ context: RequestContext
+    ) async throws(Fault) -> AccessTokenRow {
         let known = try await all()
         // What ended a day ago is of interest to nobody.
         let old = known.filter { $0.expiresAt.adding(seconds: 86_400) < now }
@@ -88,15 +108,23 @@ package struct AccessTokens: Sendable {
             role: order.role,
             project: order.project,
             createdAt: now,
-            createdBy: principal,
+            createdBy: context.principal,
             expiresAt: now.adding(seconds: order.ttlSeconds)
         )
         var batch = Batch()
         batch.insert(row)
+        batch.insert(ClaimRow(context, at: now))
         for row in old { batch.delete(AccessTokenRow.self, row.key) }
         try await vms.commit(batch)
-        note("an access token was made", row, principal)
+        note("an access token was made", row, context.principal)
         return row
+    }
+
+    private func get(_ id: String) async throws(Fault) -> AccessTokenRow {
+        guard let found = try await store.get(AccessTokenRow.self, id) else {
+            throw Fault(.accessTokenNotFound, "there is no access token '\(shown(id))'")
+        }
+        return found.row
     }
 
     /// The tokens, oldest first.
@@ -112,14 +140,12 @@ package struct AccessTokens: Sendable {
         _ id: String,
         by principal: String
     ) async throws(Fault) -> AccessTokenRow {
-        guard let found = try await store.get(AccessTokenRow.self, id) else {
-            throw Fault(.accessTokenNotFound, "there is no access token '\(shown(id))'")
-        }
+        let row = try await get(id)
         var batch = Batch()
         batch.delete(AccessTokenRow.self, id)
         try await vms.commit(batch)
-        note("an access token was removed", found.row, principal)
-        return found.row
+        note("an access token was removed", row, principal)
+        return row
     }
 
     /// The token of this id and secret, as it is now.

@@ -76,6 +76,11 @@ package struct DrainRow: Row {
         ]
     }
 
+    /// The request that asked for it, as far as it tells a repeat from a reuse.
+    package var context: RequestContext {
+        RequestContext(operation: id, principal: principal, method: method, digest: digest)
+    }
+
     /// Whether a VM could not be seen to.
     package var hasFailures: Bool { targets.contains { $0.outcome == .failed } }
 }

@@ -102,6 +102,12 @@ extension FleetService {
         try await vms.parts.store.get(DrainRow.self, operation.description)?.row
     }
 
+    /// Drains and their ends, the latest first; older ones than `before`, if it is given.
+    package func drains(before: OperationID?) async throws(Fault) -> [DrainRow] {
+        let rows = try await vms.parts.store.list(DrainRow.self, Query()).rows.map(\.row)
+        return rows.filter { row in before.map { row.id < $0 } ?? true }.sorted { $0.id > $1.id }
+    }
+
     /// Drains and their ends whose op id, as it is written, ends in `ending`.
     package func drains(endingIn ending: String) async throws(Fault) -> [OperationID] {
         try await vms.parts.store.list(DrainRow.self, Query()).rows.map(\.row.id)
@@ -125,24 +131,8 @@ extension FleetService {
 
     /// What `context`'s op id began before; `nil`: it is new.
     private func earlier(_ context: RequestContext) async throws(Fault) -> DrainRow? {
-        let id = context.operation
-        if id.time.adding(seconds: OperationLedger.retentionSeconds) < vms.now {
-            throw Fault(.opIDExpired, "op id \(id) is from before what is kept (30 days)")
-        }
-        let store = vms.parts.store
-        let reused = Fault(
-            .opIDReused,
-            "op id \(id) belongs to another request",
-            metadata: ["op": id.description]
-        )
-        guard let row = try await store.get(DrainRow.self, id.description)?.row else {
-            if try await store.get(OperationRow.self, id.description) != nil { throw reused }
-            return nil
-        }
-        guard row.principal == context.principal, row.digest == context.digest else {
-            throw reused
-        }
-        return row
+        guard try await vms.ledger.isRepeat(context) else { return nil }
+        return try await drainRow(operation: context.operation)
     }
 
     /// The report of `row`, when it has ended or the caller does not want to wait for that.
@@ -296,6 +286,7 @@ extension FleetService {
         row.targets = try await drainRow(operation: last)?.targets ?? []
         var batch = Batch()
         batch.insert(row)
+        batch.insert(ClaimRow(row.context, at: row.startedAt))
         try await vms.commit(batch)
         return try await answer(row, context)
     }
@@ -313,6 +304,7 @@ extension FleetService {
         let mark = DrainMark(node: row.node, drain: row.id)
         var batch = Batch()
         batch.insert(row)
+        batch.insert(ClaimRow(row.context, at: row.startedAt))
         if let found { batch.replace(found, with: node) } else { batch.insert(node) }
         let former = nodes.drain(of: row.node)
         if let former { batch.replace(former, with: mark) } else { batch.insert(mark) }
@@ -339,6 +331,7 @@ extension FleetService {
         for vm in held { try? vms.promise(vm, on: row.node) }
         var batch = Batch()
         batch.insert(row)
+        batch.insert(ClaimRow(row.context, at: row.startedAt))
         if let found { batch.replace(found, with: node) } else { batch.insert(node) }
         batch.require(DrainMark.self, mark.row.key, at: mark.version)
         batch.delete(DrainMark.self, mark.row.key)
@@ -369,9 +362,9 @@ extension FleetService {
                 nodes.take(found)
             }
             // Of a commit without an answer nobody knows: what is stored counts.
-            if let written = try await vms.parts.store.get(DrainRow.self, row.key) {
-                guard written.row.digest == row.digest, written.row.principal == row.principal
-                else { throw Fault(.opIDReused, "op id \(row.id) belongs to another request") }
+            if try await vms.ledger.isRepeat(row.context),
+                let written = try await vms.parts.store.get(DrainRow.self, row.key)
+            {
                 return written.version
             }
             guard error.reason == .storeConflict else { throw error }

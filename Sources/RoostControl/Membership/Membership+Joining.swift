@@ -1,6 +1,6 @@
 import Logging
 package import RoostModel
-import RoostOperations
+package import RoostOperations
 import RoostStore
 import Synchronization
 
@@ -17,14 +17,17 @@ extension Membership {
 
     // MARK: Tokens
 
-    /// Keeps a new token.
+    /// Keeps a new token. `id` and secret follow from the op id: a repeat makes none, and is told of
+    /// the first as it is now.
     ///
-    /// - Throws: every violation; ``Reason/limitExceeded``.
+    /// - Throws: every violation; ``Reason/limitExceeded``; ``Reason/joinTokenInvalid`` for a repeat
+    ///   when the token was removed since; ``Reason/opIDReused``, ``Reason/opIDExpired``.
     package func createToken(
         id: String,
         secretDigest: String,
         uses: Int,
-        ttlSeconds: Int64
+        ttlSeconds: Int64,
+        _ context: RequestContext
     ) async throws(Fault) -> JoinTokenRow {
         var violations: [FieldViolation] = []
         if !(1...Self.largestUses).contains(uses) {
@@ -34,6 +37,7 @@ extension Membership {
             violations.append(.init("ttl", "\(ttlSeconds) s is outside 1 s … 30 days"))
         }
         guard violations.isEmpty else { throw .invalid(violations) }
+        if try await vms.ledger.isRepeat(context) { return try await token(id) }
         let known = try await tokens()
         guard known.count < Self.largestTokens else {
             throw Fault(.limitExceeded, "there are \(known.count) join tokens; remove some")
@@ -49,12 +53,28 @@ extension Membership {
         )
         var batch = Batch()
         batch.insert(row)
+        batch.insert(ClaimRow(context, at: now))
         // What ended a day ago is of interest to nobody.
         for old in known where old.expiresAt.adding(seconds: 86_400) < now {
             batch.delete(JoinTokenRow.self, old.key)
         }
-        try await vms.commit(batch)
+        do throws(Fault) {
+            try await vms.commit(batch)
+        } catch {
+            // Of two that come at once, one is the repeat.
+            guard error.reason == .storeConflict, try await vms.ledger.isRepeat(context) else {
+                throw error
+            }
+            return try await token(id)
+        }
         return row
+    }
+
+    private func token(_ id: String) async throws(Fault) -> JoinTokenRow {
+        guard let found = try await store.get(JoinTokenRow.self, id) else {
+            throw Fault(.joinTokenInvalid, "there is no join token '\(shown(id))'")
+        }
+        return found.row
     }
 
     /// The tokens, oldest first.
@@ -67,13 +87,11 @@ extension Membership {
     ///
     /// - Throws: ``Reason/joinTokenInvalid`` when there is none of that id.
     package func deleteToken(_ id: String) async throws(Fault) -> JoinTokenRow {
-        guard let found = try await store.get(JoinTokenRow.self, id) else {
-            throw Fault(.joinTokenInvalid, "there is no join token '\(shown(id))'")
-        }
+        let row = try await token(id)
         var batch = Batch()
         batch.delete(JoinTokenRow.self, id)
         try await vms.commit(batch)
-        return found.row
+        return row
     }
 
     /// Whether a node can join with `row` now.

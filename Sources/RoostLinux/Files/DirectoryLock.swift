@@ -56,9 +56,8 @@ package final class DirectoryLock: Sendable {
         }
     }
 
-    private static func isGone(_ process: pid_t) -> Bool {
-        kill(process, 0) != 0 && errno == ESRCH
-    }
+    /// A zombie is gone too: its other threads may take a while to let go of what they held.
+    private static func isGone(_ process: pid_t) -> Bool { ProcessIdentity(pid: process) == nil }
 
     /// Lets go. May be called twice.
     package func release() { file.close() }

@@ -13,7 +13,11 @@ extension NodeVMs {
     ///
     /// The guest is frozen around it, so that whatever begins from it begins frozen. After a throw the
     /// VM goes on as before.
-    func keepCheckpoint(_ vm: VMAssignment, _ id: CheckpointID) async throws(Fault) {
+    func keepCheckpoint(
+        _ vm: VMAssignment,
+        _ id: CheckpointID,
+        preemption: Signal
+    ) async throws(Fault) {
         let driver = try forking()
         let folder = checkpointFolder(id, of: vm.id, .live)
         if let found = try await driver.inspect(vm.id) {
@@ -21,7 +25,8 @@ extension NodeVMs {
             if found.phase == .paused, vm.desired != .paused { try await driver.resume(vm.id) }
             let order = SaveOrder(folder: folder, memory: .onDisk, afterwards: .goesOn)
             return vm.desired == .paused
-                ? try await saveStanding(vm, order) : try await saveGoingOn(vm, order)
+                ? try await saveStanding(vm, order, preemption: preemption)
+                : try await saveGoingOn(vm, order, preemption: preemption)
         }
         // One that ran may have died after it was kept.
         if try await driver.savedMachine(in: folder) != nil { return }
@@ -34,19 +39,25 @@ extension NodeVMs {
     /// Nobody in it can be made to stand still by a guest that does: its processors go on for as long
     /// as its agent takes to freeze its programs and, once it is saved, to thaw them. Programs get some
     /// milliseconds further.
-    private func saveStanding(_ vm: VMAssignment, _ order: SaveOrder) async throws(Fault) {
+    private func saveStanding(
+        _ vm: VMAssignment,
+        _ order: SaveOrder,
+        preemption: Signal
+    ) async throws(Fault) {
         guard parts.driver.capabilities.contains(.guestAgent) else {
-            return try await saveGoingOn(vm, order)
+            return try await saveGoingOn(vm, order, preemption: preemption)
         }
         let driver = try forking()
         try await driver.resume(vm.id)
         do throws(Fault) {
             // Held at once, not when the successor is ready: every moment is one that it should not have.
-            if !parts.failpoints.skips(.hold) { try await parts.guests.hold(vm.id) }
+            if !parts.failpoints.skips(.hold) {
+                try await HeldGuest(vm.id, parts.guests, preemption).hold()
+            }
             _ = try await driver.save(try await launch(vm), order)
             try await parts.guests.letGo(vm.id)
         } catch {
-            await letGo(vm)
+            await letGo(vm, preemption: preemption)
             // The fault matters more; whoever backs out sees that it runs, and pauses it again.
             try? await driver.pause(vm.id)
             throw error

@@ -14,31 +14,37 @@ extension NodeVMs {
     ///
     /// The guest is frozen around it, so that a copy wakes up frozen and nothing in it goes on before
     /// it was renewed. After a throw the VM goes on as before.
-    func forkVMM(_ vm: VMAssignment, _ name: OperationID) async throws(Fault) {
-        try await saveGoingOn(
-            vm,
-            SaveOrder(
-                folder: parts.files.forkFolder(name),
-                memory: .onHost,
-                afterwards: .goesOn
-            )
+    func forkVMM(
+        _ vm: VMAssignment,
+        _ name: OperationID,
+        preemption: Signal
+    ) async throws(Fault) {
+        let order = SaveOrder(
+            folder: parts.files.forkFolder(name),
+            memory: .onHost,
+            afterwards: .goesOn
         )
+        try await saveGoingOn(vm, order, preemption: preemption)
     }
 
     /// Saves a VM that goes on, with its guest frozen around it; after a throw it goes on as before.
-    func saveGoingOn(_ vm: VMAssignment, _ order: SaveOrder) async throws(Fault) {
+    func saveGoingOn(
+        _ vm: VMAssignment,
+        _ order: SaveOrder,
+        preemption: Signal
+    ) async throws(Fault) {
         let driver = try forking()
         guard parts.driver.capabilities.contains(.guestAgent), !parts.failpoints.skips(.hold)
         else {
             _ = try await driver.save(try await launch(vm), order)
             return
         }
-        let guest = HeldGuest(vm.id, parts.guests)
+        let guest = HeldGuest(vm.id, parts.guests, preemption)
         do throws(Fault) {
             _ = try await driver.save(try await launch(vm), order, holding: guest)
         } catch {
             // An earlier process may have held it.
-            if guest.wasHeld || isResumed(vm.id) { await letGo(vm) }
+            if guest.wasHeld || isResumed(vm.id) { await letGo(vm, preemption: preemption) }
             throw error
         }
         // What another daemon had saved already may stand still since.
@@ -95,9 +101,26 @@ extension NodeVMs {
         }
     }
 
-    /// Lets a guest go on that could not be saved.
-    func letGo(_ vm: VMAssignment) async {
-        await anyway(vm) { () async throws(Fault) in try await parts.guests.letGo(vm.id) }
+    /// How long a guest is asked to go on while somebody waits to take its VM down.
+    private static let lastWord = Duration.seconds(2)
+
+    /// Lets a guest go on that could not be saved. One that does not answer is not waited for by
+    /// whoever pre-empts this.
+    func letGo(_ vm: VMAssignment, preemption: Signal = Signal()) async {
+        let guests = parts.guests
+        await anyway(vm) { () async throws(Fault) in
+            do throws(Fault) {
+                try await untilSet(preemption) { () async throws(Fault) in
+                    try await guests.letGo(vm.id)
+                }
+            } catch  where preemption.isSet {
+                try await within(
+                    Self.lastWord,
+                    on: parts.surroundings.clock,
+                    onTimeout: Fault(.opCancelled, "the guest's agent did not answer in time")
+                ) { () async throws(Fault) in try await guests.letGo(vm.id) }
+            }
+        }
     }
 
     /// Does what lets a guest go on after something went wrong. That matters more than what goes wrong
@@ -162,14 +185,16 @@ extension NodeVMs {
 }
 
 /// The processes of one VM's guest, held and let go by its agent.
-private final class HeldGuest: GuestHold {
+final class HeldGuest: GuestHold {
     private let vm: VMID
     private let guests: any GuestLinks
+    private let preemption: Signal
     private let state = Mutex((wasHeld: false, wentOn: false))
 
-    init(_ vm: VMID, _ guests: any GuestLinks) {
+    init(_ vm: VMID, _ guests: any GuestLinks, _ preemption: Signal) {
         self.vm = vm
         self.guests = guests
+        self.preemption = preemption
     }
 
     /// Whether it was to be held, and perhaps is.
@@ -179,7 +204,9 @@ private final class HeldGuest: GuestHold {
 
     func hold() async throws(Fault) {
         state.withLock { $0.wasHeld = true }
-        try await guests.hold(vm)
+        try await untilSet(preemption) { [vm, guests] () async throws(Fault) in
+            try await guests.hold(vm)
+        }
     }
 
     func letGo() async throws(Fault) {

@@ -92,7 +92,7 @@ extension NodeVMs {
     /// Long enough for SSH host keys on a slow machine, and for all the time that hooks may take.
     static var renewalDeadline: Duration { .seconds(90) }
 
-    func renewGuest(_ vm: VMAssignment) async throws(Fault) {
+    func renewGuest(_ vm: VMAssignment, preemption: Signal) async throws(Fault) {
         let parts = parts
         if parts.failpoints.skips(.renewal) { return }
         guard parts.driver.capabilities.contains(.guestAgent) else {
@@ -104,12 +104,14 @@ extension NodeVMs {
             ethernet: vm.id.ethernetAddress,
             entropy: randomBytes(64)
         )
-        try await within(
-            Self.renewalDeadline,
-            on: parts.surroundings.clock,
-            onTimeout: Fault(.guestUnreachable, "the copy's agent did not answer in time")
-        ) { () async throws(Fault) in
-            try await parts.guests.renew(vm.id, identity)
+        try await untilSet(preemption) { () async throws(Fault) in
+            try await within(
+                Self.renewalDeadline,
+                on: parts.surroundings.clock,
+                onTimeout: Fault(.guestUnreachable, "the copy's agent did not answer in time")
+            ) { () async throws(Fault) in
+                try await parts.guests.renew(vm.id, identity)
+            }
         }
         try await parts.files.markRenewed(vm.id)
     }

@@ -2,39 +2,29 @@ package import GRPCCore
 package import RoostAPI
 package import RoostControl
 import RoostModel
+import RoostOperations
 package import RoostTrust
 import SwiftProtobuf
 
 /// `roost.fleet.v1.AccessService`: who may call over TCP.
 package struct AccessServiceSkin: Roost_Fleet_V1_AccessService.SimpleServiceProtocol {
     private let tokens: AccessTokens
-    private let trust: TrustedAuthority
+    private let authority: Authority
     private let address: String
-    private let random: @Sendable (Int) -> [UInt8]
 
-    /// `address` is where users call, empty where nobody listens; `random` makes as many random bytes as
-    /// it is asked for.
-    package init(
-        _ tokens: AccessTokens,
-        _ trust: TrustedAuthority,
-        address: String,
-        random: @escaping @Sendable (Int) -> [UInt8]
-    ) {
+    /// `address` is where users call, empty where nobody listens.
+    package init(_ tokens: AccessTokens, _ authority: Authority, address: String) {
         self.tokens = tokens
-        self.trust = trust
+        self.authority = authority
         self.address = address
-        self.random = random
     }
 
     package func createAccessToken(
         request: Roost_Fleet_V1_CreateAccessTokenRequest,
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_CreateAccessTokenResponse {
-        let token = AccessToken(
-            id: random(6),
-            secret: random(16),
-            fingerprint: trust.fingerprint
-        )
+        let asked = try requestContext("CreateAccessToken", request)
+        let token = AccessToken(of: asked.operation, authority)
         let row = try await tokens.create(
             id: token.id,
             secretDigest: token.secretDigest,
@@ -44,7 +34,7 @@ package struct AccessServiceSkin: Roost_Fleet_V1_AccessService.SimpleServiceProt
                 project: request.project,
                 ttlSeconds: request.hasTtl ? request.ttl.seconds : AccessTokens.usualTTL
             ),
-            by: Caller.current.principal
+            asked
         )
         let text = token.text.reveal()
         return .with {
@@ -87,8 +77,8 @@ package struct AccessServiceSkin: Roost_Fleet_V1_AccessService.SimpleServiceProt
         context: ServerContext
     ) async throws -> Roost_Fleet_V1_GetAuthorityResponse {
         .with {
-            $0.certificate = trust.pem
-            $0.fingerprint = trust.fingerprint
+            $0.certificate = authority.trust.pem
+            $0.fingerprint = authority.trust.fingerprint
             $0.address = address
         }
     }

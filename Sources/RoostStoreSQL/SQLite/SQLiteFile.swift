@@ -46,9 +46,7 @@ enum SQLiteFile {
     private static func reading() -> Configuration {
         var configuration = writing()
         configuration.readonly = true
-        // Pages that readers share lie in the kernel's cache; two megabytes a reader were most of what
-        // a daemon grows by in its first hours.
-        configuration.prepareDatabase { try $0.execute(sql: "PRAGMA cache_size = -256") }
+        configuration.prepareDatabase { try $0.execute(sql: "PRAGMA cache_size = -128") }
         return configuration
     }
 
@@ -59,7 +57,8 @@ enum SQLiteFile {
     }
 
     /// FULL: a commit that was answered is on the disk. The log's file shrinks again after a long
-    /// reader.
+    /// reader. The pages that connections keep to themselves are few, for the kernel's cache has them
+    /// too: they were what a daemon grew by in its first thousand VMs.
     private static func setUp(_ database: Database, path: String, _ checkpointPages: Int) throws {
         let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
         guard mode == "wal" else {
@@ -74,7 +73,7 @@ enum SQLiteFile {
                 PRAGMA synchronous = FULL;
                 PRAGMA wal_autocheckpoint = \(max(1, checkpointPages));
                 PRAGMA journal_size_limit = 67108864;
-                PRAGMA cache_size = -1024;
+                PRAGMA cache_size = -256;
                 PRAGMA temp_store = MEMORY;
                 """
         )
