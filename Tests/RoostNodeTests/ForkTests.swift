@@ -122,6 +122,7 @@ struct ForkTests {
 
     @Test(
         "is given up when somebody takes the VM down, though its agent does not answer",
+        .timeLimit(.minutes(1)),
         arguments: [NodeAction.fork(fork), .checkpoint(CheckpointID(bits: 3))]
     )
     func preempted(_ action: NodeAction) async throws {

@@ -516,7 +516,7 @@ def drain_fails(fleet):
     claim([op["id"] for op in listed] == sorted((op["id"] for op in listed), reverse=True), listed)
     ids = [op["id"] for op in fleet.json("ops", "ls", "-n", "3")]
     claim(ids == [op["id"] for op in listed][:3], ids, listed)
-    fleet.fails("run", "-d", "--name", "f3", "--op-id", drain, code=4, says=["DrainNode"])
+    fleet.fails("stop", "f1", "--op-id", drain, code=4, says=["DrainNode"])
     claim("stopped" in fleet.ok("node", "drain", "n3"))
     fleet.until_states({**ALL_READY, "n3": "DRAINED"})
     text = fleet.ok("node", "uncordon", "n3")
