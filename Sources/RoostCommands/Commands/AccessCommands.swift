@@ -72,10 +72,12 @@ struct AccessCreate: RoostCommand {
     var name: String?
 
     @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup(title: "Change") var change: OperationOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
         let lifetime = try duration(ttl, flag: "--ttl")
+        let operation = try change.operation()
         return try await withDaemon(invocation) { daemon in
             let made = try await daemon.access.createAccessToken(
                 .with {
@@ -83,7 +85,8 @@ struct AccessCreate: RoostCommand {
                     $0.project = project
                     $0.ttl = .init(lifetime)
                     $0.name = name ?? ""
-                }
+                },
+                metadata: metadata(operation)
             )
             // Nothing but what to hand on, for a pipe or a file.
             try Printer(invocation, output.output == .table ? .name : output.output).write(made)

@@ -70,8 +70,7 @@ struct ImageImport: RoostCommand {
     var isDefault = false
 
     @OptionGroup(title: "Output") var output: OutputOptions
-    @Option(help: "The operation's id; sending it again never does a thing twice.")
-    var opID: String?
+    @OptionGroup(title: "Change") var change: OperationOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func validate() throws {
@@ -81,7 +80,7 @@ struct ImageImport: RoostCommand {
     }
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let operation = try operation(opID)
+        let operation = try change.operation()
         let begun = ContinuousClock.now
         let request = Roost_Image_V1_ImportImageRequest.with {
             $0.name = name

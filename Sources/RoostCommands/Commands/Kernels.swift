@@ -66,12 +66,11 @@ struct KernelImport: RoostCommand {
     var isDefault = false
 
     @OptionGroup(title: "Output") var output: OutputOptions
-    @Option(help: "The operation's id; sending it again never does a thing twice.")
-    var opID: String?
+    @OptionGroup(title: "Change") var change: OperationOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
-        let operation = try operation(opID)
+        let operation = try change.operation()
         let begun = ContinuousClock.now
         let request = Roost_Image_V1_ImportKernelRequest.with {
             $0.name = name ?? kernelName(of: file)

@@ -42,6 +42,7 @@ struct TokenCreate: RoostCommand {
     var ttl = "1h"
 
     @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup(title: "Change") var change: OperationOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
 
     func run(in invocation: Invocation) async throws -> Int32 {
@@ -49,12 +50,14 @@ struct TokenCreate: RoostCommand {
             throw Fault.invalid("--uses", "\(uses) is outside 1 … 1000")
         }
         let lifetime = try duration(ttl, flag: "--ttl")
+        let operation = try change.operation()
         return try await withDaemon(invocation) { daemon in
             let made = try await daemon.tokens.createJoinToken(
                 .with {
                     $0.uses = Int32(uses)
                     $0.ttl = .init(lifetime)
-                }
+                },
+                metadata: metadata(operation)
             )
             // Nothing but the token, for a variable of a shell.
             try Printer(invocation, output.output == .table ? .name : output.output).write(made)

@@ -53,6 +53,15 @@ struct ChangeOptions: ParsableArguments {
     func operation() throws(Fault) -> OpTicket { try RoostCommands.operation(opID) }
 }
 
+/// The id of a change that cannot be tried out first.
+struct OperationOptions: ParsableArguments {
+    @Option(help: "The operation's id; sending it again never does a thing twice.")
+    var opID: String?
+
+    /// The op id to send: the given one, or a new one.
+    func operation() throws(Fault) -> OpTicket { try RoostCommands.operation(opID) }
+}
+
 /// The op id that `text` is, or a new one.
 func operation(_ text: String? = nil) throws(Fault) -> OpTicket {
     guard let text else {
