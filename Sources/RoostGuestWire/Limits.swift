@@ -8,6 +8,9 @@ package enum WireLimits {
     package static let dataChunk = 32_768
     /// The most streams open at once on one connection.
     package static let streams = 64
+    /// As many of these are kept for the host's own requests: a guest that its users keep busy must be
+    /// held, let go and shut down all the same.
+    package static let controlStreams = 4
     /// The most bytes that a sender may have unconsumed on one stream, unless told otherwise.
     package static let credit = 262_144
     /// The most bytes of one credit grant: what a window could ever hold.

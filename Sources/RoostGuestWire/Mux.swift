@@ -60,6 +60,8 @@ package struct Mux: Sendable {
         maxStreams = min(WireLimits.streams, Int(peer.maxStreams))
     }
 
+    /// The most streams that may be open.
+    package var capacity: Int { maxStreams }
     /// How many streams are open.
     package var count: Int { streams.count }
     /// Whether `stream` is open.

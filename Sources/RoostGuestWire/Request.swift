@@ -40,6 +40,16 @@ package enum Request: Hashable, Sendable {
     /// Ends every process, unmounts and powers off or reboots.
     case shutdown(reboot: Bool, graceMilliseconds: UInt32)
 
+    /// Whether it is the host's own, not that of somebody who uses the guest.
+    package var isControl: Bool {
+        switch self {
+        case .setHostname, .setClock, .renewIdentity, .freeze, .thaw, .settle, .shutdown: true
+        case .exec, .attach, .listSessions, .signal, .readFile, .facts, .writeFile, .tarOut, .tarIn,
+            .stats, .ports:
+            false
+        }
+    }
+
     /// The name in messages.
     package var name: String {
         switch self {

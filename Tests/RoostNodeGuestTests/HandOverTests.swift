@@ -110,6 +110,22 @@ struct HandOverTests {
         }
     }
 
+    @Test("is held and let go though its users have as many streams as they can get")
+    func busy() async throws {
+        let guest = NotingGuest()
+        try await speaking(with: guest) { connection in
+            let write = WriteFileRequest(path: "/x", mode: 0o600, uid: 0, gid: 0, size: 0)
+            let count = WireLimits.streams - WireLimits.controlStreams
+            let writers = try (0..<count).map { _ in try connection.writeFile(write) }
+            let fault = #expect(throws: Fault.self) { try connection.writeFile(write) }
+            #expect(fault?.reason == .limitExceeded)
+            try await connection.hold()
+            try await connection.letGo()
+            for writer in writers { writer.cancel() }
+        }
+        #expect(guest.notes.suffix(3) == once)
+    }
+
     @Test("is let go over another connection when the one that there was is out of step")
     func confused() async throws {
         let guest = NotingGuest()

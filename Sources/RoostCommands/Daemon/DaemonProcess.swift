@@ -21,7 +21,8 @@ struct DaemonProcess: Sendable {
 
     /// How long a daemon may take until it answers.
     static let patience = Duration.seconds(10)
-    /// How long one that was first may take until it is asked again whether it still is.
+    /// How long one that was first may take until it is looked for again whether it still is; longer
+    /// each time.
     static let courtesy = Duration.milliseconds(500)
     /// What roostd exits with when another one holds its state directory or its socket.
     static let lostRace: [ProcessEnd] = [.exited(code: 3), .exited(code: 4)]
@@ -40,9 +41,12 @@ struct DaemonProcess: Sendable {
         // Another user's files would be made readable by an open umask; 0700 as roostd has it.
         try makeDirectories(place.stateDirectory)
         try makeDirectories(place.socketDirectory)
+        var courtesy = Self.courtesy
         while ContinuousClock.now < deadline {
             if try await start(until: deadline) { return true }
-            let again = min(deadline, .now + Self.courtesy)
+            let again = min(deadline, .now + courtesy)
+            // Many that come at once must not keep the first one from its start.
+            courtesy *= 2
             while ContinuousClock.now < again {
                 if answers() { return false }
                 _ = await Reactor.shared.sleep(until: .now + .milliseconds(20))

@@ -181,8 +181,11 @@ extension GuestConnection {
             guard size <= limit else {
                 throw Fault(.limitExceeded, "a request of \(size) bytes to \(vm), over \(limit)")
             }
-            guard streams.count < WireLimits.streams, let id = table.open(window: window) else {
-                throw Fault(.limitExceeded, "\(vm) has \(WireLimits.streams) streams open already")
+            let kept = request.isControl ? 0 : WireLimits.controlStreams
+            guard streams.count < max(1, table.capacity - kept),
+                let id = table.open(window: window)
+            else {
+                throw Fault(.limitExceeded, "\(vm) has \(streams.count) streams open already")
             }
             mux = table
             streams[id] = Stream(window: window)
