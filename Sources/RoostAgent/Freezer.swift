@@ -21,6 +21,9 @@ final class Freezer {
     }
 
     private var held: [Group] = []
+    /// The kernel's own threads among what the root group had when it was last looked at: telling them from
+    /// processes is most of what an order to freeze costs.
+    private var kernelThreads: Set<Int32> = []
     /// Which order to freeze is the last one; none is waited for once another order has come.
     private var round = 0
     /// Whether something stands still by this agent's order.
@@ -129,7 +132,7 @@ final class Freezer {
         try put("\(getpid())", at: "\(agent)/cgroup.procs")
         // What is moved may have had a child meanwhile; one pass finds nobody left.
         for _ in 0..<64 {
-            let found = strangers(in: root) + strangers(in: agent)
+            let found = strangersInRoot() + strangers(among: pids(in: agent))
             if found.isEmpty { return }
             for pid in found {
                 do throws(SystemFailure) {
@@ -142,20 +145,43 @@ final class Freezer {
         throw SystemFailure(call: "freeze", subject: root, errno: EAGAIN)
     }
 
-    /// The processes in a group but the agent, the kernel's own threads and the dead.
-    private func strangers(in group: String) -> [Int32] {
-        (text(of: "\(group)/cgroup.procs") ?? "").split(separator: "\n").compactMap { line in
-            guard let pid = Int32(line), pid != getpid(), isUserProcess(pid) else { return nil }
-            return pid
+    /// As ``strangers(among:)``, of the root group.
+    private func strangersInRoot() -> [Int32] {
+        let pids = pids(in: root)
+        // A pid may be another's by now, and only a process has arguments: that is cheap to see.
+        let known = pids.filter {
+            kernelThreads.contains($0) && text(of: "/proc/\($0)/cmdline")?.isEmpty != false
         }
+        let others = Set(pids).subtracting(known)
+        kernelThreads = Set(known).union(others.filter(isKernelThread))
+        return strangers(among: others.subtracting(kernelThreads).sorted())
+    }
+
+    private func pids(in group: String) -> [Int32] {
+        (text(of: "\(group)/cgroup.procs") ?? "").split(separator: "\n").compactMap { Int32($0) }
+    }
+
+    /// Those that are neither the agent, nor the kernel's own threads, nor dead.
+    private func strangers(among pids: [Int32]) -> [Int32] {
+        pids.filter { $0 != getpid() && isUserProcess($0) }
     }
 }
 
-/// Whether `pid` lives and is no thread of the kernel (a child of 2, or 2 itself).
+/// Whether `pid` is a thread of the kernel: a child of 2, or 2 itself.
+func isKernelThread(_ pid: Int32) -> Bool {
+    pid == 2 || stateAndParent(pid)?.parent == "2"
+}
+
+/// Whether `pid` lives and is no thread of the kernel.
 func isUserProcess(_ pid: Int32) -> Bool {
-    guard pid > 0, pid != 2, let stat = text(of: "/proc/\(pid)/stat"),
-        let end = stat.lastIndex(of: ")")
-    else { return false }
-    let fields = stat[stat.index(after: end)...].split(separator: " ")
-    return fields.count > 1 && fields[0] != "Z" && fields[0] != "X" && fields[1] != "2"
+    guard pid > 0, pid != 2, let (state, parent) = stateAndParent(pid) else { return false }
+    return state != "Z" && state != "X" && parent != "2"
+}
+
+/// The third and the fourth field of /proc/PID/stat; `nil` when it is gone.
+private func stateAndParent(_ pid: Int32) -> (state: Substring, parent: Substring)? {
+    guard let stat = text(of: "/proc/\(pid)/stat"), let end = stat.lastIndex(of: ")")
+    else { return nil }
+    let fields = stat[stat.index(after: end)...].split(separator: " ", maxSplits: 2)
+    return fields.count > 1 ? (fields[0], fields[1]) : nil
 }
