@@ -1,3 +1,4 @@
+internal import Glibc
 internal import RoostDriver
 internal import RoostLinux
 internal import RoostModel
@@ -79,7 +80,15 @@ final class Machine: Sendable {
 
     /// Ends it with SIGKILL and waits until it is reaped and cleaned up after. Throws ``Reason/deadline`` after 5 s.
     func kill() async throws(Fault) {
-        try process.signal(9)
+        try beginKill()
+        try await awaitEnd()
+    }
+
+    /// Sends SIGKILL: no line of it runs any more. The kernel may still be clearing it away.
+    func beginKill() throws(Fault) { try process.signal(SIGKILL) }
+
+    /// The second half of ``kill()``.
+    func awaitEnd() async throws(Fault) {
         // Not the caller's task: a cancelled caller must not believe that it is dead already.
         let isOver = await Task { [cleaned] in
             await cleaned.wait(until: .now + .seconds(5)) != nil
@@ -244,7 +253,7 @@ final class Machine: Sendable {
         guard isLooping else { return }
         folder.note("the guest reset itself again and again: ended")
         // A process that cannot be signalled has ended.
-        try? process.signal(9)
+        try? beginKill()
     }
 
     /// Closes what leads to the process that has ended; returns who else watches its files.

@@ -23,9 +23,13 @@ extension QEMUDriver {
         }
     }
 
+    /// How long adoption waits for what is being killed.
+    private static let patienceWithDying = Duration.seconds(1)
+
     /// Takes over the processes of one VM. Two are a hand-over that was cut: while the source lives it
     /// is the machine, for its successor has not run.
-    private func adoptVM(_ processes: [FoundMachine]) async {
+    private func adoptVM(_ found: [FoundMachine]) async {
+        let processes = await withoutDying(found)
         let waiting = processes.filter { process in
             processes.contains { $0.identity.pid == process.succeeds }
         }
@@ -42,6 +46,25 @@ extension QEMUDriver {
                 machine.folder.note("not settled at adoption: \(error.message)")
             }
         }
+    }
+
+    /// What lives, or may come to: a process that was killed does nothing more, and its successor may
+    /// have run since. One without a successor is waited for, and stays if it takes too long.
+    private func withoutDying(_ processes: [FoundMachine]) async -> [FoundMachine] {
+        var living: [FoundMachine] = []
+        for process in processes {
+            let pid = process.identity.pid
+            guard ProcessTable.isBeingKilled(pid) else {
+                living.append(process)
+                continue
+            }
+            let end = ContinuousClock.now + Self.patienceWithDying
+            let isGone = await PidDescriptor(process.identity)?.end(until: end) != nil
+            guard !isGone, process.identity.isAlive else { continue }
+            folder(process.id).note("process \(pid) was killed, and does not end")
+            if !processes.contains(where: { $0.succeeds == pid }) { living.append(process) }
+        }
+        return living
     }
 
     /// Ends what was half made and lets go on what was half handed over.
@@ -71,7 +94,10 @@ extension QEMUDriver {
     private func adopt(_ found: FoundMachine) async -> Machine? {
         let folder = folder(found.id)
         let process = try? await onItsOwnThread { () throws(Fault) in
-            if found.succeeds != nil { try takeOver(folder, HandOver(back: found.back)) }
+            if found.succeeds != nil {
+                try takeOver(folder, HandOver(back: found.back))
+                try DurableFile.syncDirectory(folder.path)
+            }
             // Unreadable is set aside; what it said is known from the process.
             let handles = try? Handles.read(folder.handlesPath)
             let current = Handles(

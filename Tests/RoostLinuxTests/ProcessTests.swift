@@ -21,6 +21,31 @@ struct ProcessTests {
         #expect(PidDescriptor(ProcessIdentity(pid: own.pid, startTicks: 1)) == nil)
     }
 
+    @Test func whatWasSentSIGKILLIsBeingKilledUntilItIsReaped() async throws {
+        let process = try ProcessSpawner.spawn(
+            ProcessPlan(path: "/bin/sleep", arguments: ["sleep", "7390"], environment: [])
+        )
+        #expect(!ProcessTable.isBeingKilled(process.pid))
+        try process.signal(SIGSTOP)
+        #expect(!ProcessTable.isBeingKilled(process.pid))
+        try process.signal(SIGKILL)
+        #expect(ProcessTable.isBeingKilled(process.pid))
+        #expect(await process.end() == .killed(signal: SIGKILL))
+        #expect(!ProcessTable.isBeingKilled(process.pid))
+    }
+
+    @Test(arguments: [
+        ("State:\tS (sleeping)\nShdPnd:\t0000000000000100\n", true),
+        ("State:\tt (tracing stop)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000004100\n", true),
+        ("State:\tZ (zombie)\nShdPnd:\t0000000000000000\n", true),
+        ("State:\tR (running)\nShdPnd:\t0000000000004000\n", false),
+        ("Name:\tShdPnd:\\n100\nState:\tS (sleeping)\nShdPnd:\t0000000000000000\n", false),
+        ("State:\n", false), ("", false),
+    ])
+    func aStatusTellsWhoIsBeingKilled(_ status: String, _ expected: Bool) {
+        #expect(ProcessTable.isKilled(status: status) == expected)
+    }
+
     @Test func aToolGetsItsArgumentsAsTheyAreAndNothingElse() async throws {
         let result = try await runTool(
             "/usr/bin/env",

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+from dying import HeldAtItsEnd
 from harness import Failed, claim, new_id, until
 
 # What runs in the source while it is forked: each line is a number, and random bytes of the kernel.
@@ -230,6 +231,27 @@ def running(place):
                 if vm["status"]["state"] == "RUNNING"])
 
 
+def slow_to_end(place):
+    """The daemon is killed while the kernel still clears a fork's source away: what went on is the VM."""
+    # Without ports: those are not published before the source is gone.
+    place.run_box("slow")
+    place.ok("exec", "-d", "slow", "--", "sh", "-c", COUNTER)
+    boot = place.sh("slow", "cat /proc/sys/kernel/random/boot_id")
+    count = "tail -n 1 /root/log"
+    with HeldAtItsEnd(place.vmm("slow")) as source:
+        place.ok("fork", "slow", "--name", "late")
+        goes_on(place, "slow")
+        written = int(place.sh("slow", count).split()[0])
+        claim(source.was_killed(), "the source does not take long to end: nothing was tried")
+        place.kill_daemon()
+        claim(place.state_of("slow") == "RUNNING", place.json("get", "slow"))
+        claim(place.sh("slow", "cat /proc/sys/kernel/random/boot_id") == boot, "it has booted")
+        claim(int(place.sh("slow", count).split()[0]) >= written, "it went back in time")
+    claim(place.state_of("late") == "RUNNING", place.json("get", "late"))
+    for vm in ("slow", "late"):
+        place.ok("rm", "-f", "--purge", vm)
+
+
 def nothing_left(place):
     forks = os.listdir(f"{place.state}/forks")
     claim(not forks, "folders of forks are left:", forks)
@@ -243,6 +265,8 @@ def checks(runner, place):
     runner.check("fork refuses what cannot be, and says why", bad_input, place)
     runner.check("fork refuses what does not fit, with the number that does", no_room, place)
     runner.check("a repeated fork is the same fork", repeated, place)
+    runner.check("a fork whose source is slow to end goes on through kill -9 of the daemon", slow_to_end,
+                 place)
     runner.check("a fork whose renewal fails leaves nothing", failed_renewal, place)
     runner.check("forks leave no folder", nothing_left, place)
     runner.check("a place is empty after its forks are removed", place.clear)

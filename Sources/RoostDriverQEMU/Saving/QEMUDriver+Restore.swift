@@ -20,7 +20,7 @@ extension QEMUDriver {
             .saved(memory: memory.path, devices: devices.path)
         )
         do throws(Fault) {
-            _ = try await machine.control(within: .seconds(20))
+            try await prepareLoad(machine)
             try await load(machine)
             try await run(machine, from: saved)
         } catch {
@@ -28,12 +28,17 @@ extension QEMUDriver {
         }
     }
 
-    /// Loads the saved state that the process holds open; it stands still afterwards.
-    func load(_ machine: Machine) async throws(Fault) {
+    /// Tells a process that waits how it is to load.
+    func prepareLoad(_ machine: Machine) async throws(Fault) {
+        _ = try await machine.control(within: .seconds(20))
         try await machine.command("migrate-set-capabilities", ignoreSharedMemory)
         // On this host as before, or a copy that is given an address of its own: told that it has moved, a
         // guest announces itself to its networks before anything else, which takes an emulated one 20 ms.
         try await machine.command("migrate-set-parameters", ["announce-rounds": .int(0)])
+    }
+
+    /// Loads the saved state that the prepared process holds open; it stands still afterwards.
+    func load(_ machine: Machine) async throws(Fault) {
         try await machine.command(
             "migrate-incoming",
             ["uri": .string("fd:\(Self.devicesDescriptor)")]

@@ -113,7 +113,7 @@ extension QEMUDriver {
             Succession(names: names, memory: memory, devices: devices)
         )
         do throws(Fault) {
-            _ = try await next.control(within: .seconds(20))
+            try await prepareLoad(next)
             try await load(next)
         } catch {
             // Its end cleans nothing: it owns nothing yet.
@@ -135,7 +135,7 @@ extension QEMUDriver {
         launch.rootDiskPath = "\(folder.path)/\(MachineFolder.backDisk)"
         let machine = try await spawnMachine(launch, .saved(memory: memory, devices: devices))
         do throws(Fault) {
-            _ = try await machine.control(within: .seconds(20))
+            try await prepareLoad(machine)
             try await load(machine)
             // Before it runs: one that has run must be found on its VM's disk.
             try await renameBackDisk(folder)

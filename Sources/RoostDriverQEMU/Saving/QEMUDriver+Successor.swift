@@ -7,9 +7,9 @@ internal import RoostModel
 /// process, the successor, which is ready before the machine is stopped:
 ///
 /// ```text
-///  source     runs ─────────────────▶ stopped ▶ saved ─────────▶ killed
-///  successor       spawned ▶ waits ─────────────────▶ loaded ────────────▶ files, sockets ▶ runs ▶ marked
-///  guest                             held ──────────────────────────────────────────────────────── let go
+///  source     runs ─────────────────▶ stopped ▶ saved ─────────▶ SIGKILL ─────────────────▶ gone
+///  successor       spawned ▶ waits ─────────────────▶ loaded ────────────▶ files, sockets ▶ runs ▶ marked ▶ ports
+///  guest                             held ────────────────────────────────────────────────── let go
 /// ```
 /// The guest stands still only where it must: all that can be done before is done before, and what was
 /// saved is digested and synced after.
@@ -49,7 +49,7 @@ extension QEMUDriver {
         let capture = Capture(machine: machine)
         let port: SocketStream
         do throws(Fault) {
-            _ = try await next.control(within: .seconds(20))
+            try await prepareLoad(next)
             port = try await next.agentPort()
             let draft = try await capture.begin(devices)
             try await guest?.hold()
@@ -72,9 +72,9 @@ extension QEMUDriver {
             launch,
             HandOver(back: nil),
             devices: devices,
-            runs: wasRunning
+            runs: wasRunning,
+            holding: guest
         )
-        try await guest?.letGo()
         return try await seal(
             next.id,
             order,
@@ -97,14 +97,20 @@ extension QEMUDriver {
     }
 
     /// From here on there is no way back: the source dies, the successor is the machine. `devices` is
-    /// the file that it was loaded from, when it has no name of the VM's own yet.
+    /// the file that it was loaded from, when it has no name of the VM's own yet; `guest` is let go as
+    /// soon as the machine runs.
+    ///
+    /// A source that stands still has nothing on its way to its disk, and once it is killed does nothing
+    /// more. So nobody waits until the kernel has cleared it away, but for what it has that there is once:
+    /// its host ports.
     func handOver(
         from machine: Machine,
         to next: Machine,
         _ launch: VMLaunch,
         _ names: HandOver,
         devices: String? = nil,
-        runs: Bool
+        runs: Bool,
+        holding guest: (any GuestHold)? = nil
     ) async throws(Fault) {
         guard machine.giveUpFolder() else {
             // Whoever ended it, its files are going: nothing can run on them.
@@ -116,15 +122,38 @@ extension QEMUDriver {
             )
         }
         register(next)
+        let stands = machine.phase == .paused
+        try machine.beginKill()
         // On a throw it is not dead after 5 s: then nothing may run in its place.
-        try await machine.kill()
+        if !stands { try await machine.awaitEnd() }
         try await onItsOwnThread { () throws(Fault) in
             try next.takeOverFolder(names)
             if let devices { try linkAnew(devices, next.folder.devicesBasePath) }
         }
-        let problem = await publish(forwards(launch), of: next)
-        if runs { try await run(next) } else { try await mark(next) }
-        if let problem { throw problem }
+        async let begun = begin(next, runs: runs)
+        let settled: Result<Void, Fault>
+        do throws(Fault) {
+            // Before anybody in the guest hears that what he wrote is on the disk.
+            try await onItsOwnThread { [folder = next.folder] () throws(Fault) in
+                try DurableFile.syncDirectory(folder.path)
+            }
+            try await guest?.letGo()
+            settled = .success(())
+        } catch { settled = .failure(error) }
+        try await begun.get()
+        try settled.get()
+        let forwards = forwards(launch)
+        guard !forwards.isEmpty else { return }
+        try await machine.awaitEnd()
+        if let problem = await publish(forwards, of: next) { throw problem }
+    }
+
+    /// Lets a successor that has its place run, or marks it as one that need not.
+    private func begin(_ next: Machine, runs: Bool) async -> Result<Void, Fault> {
+        do throws(Fault) {
+            if runs { try await run(next) } else { try await mark(next) }
+            return .success(())
+        } catch { return .failure(error) }
     }
 
     /// Publishes the ports of a machine that runs without them, as ``forwards(_:)`` writes them: while
@@ -270,7 +299,8 @@ struct HandOver: Sendable, Hashable {
     static let prefix = "back-"
 }
 
-/// Gives a successor's files their usual names. May be repeated; blocks.
+/// Gives a successor's files their usual names, which a sync of the directory makes durable. May be
+/// repeated; blocks.
 func takeOver(_ folder: MachineFolder, _ names: HandOver) throws(Fault) {
     let path = folder.path
     if let memory = names.memory, access("\(path)/\(memory)", F_OK) == 0 {
@@ -288,6 +318,5 @@ func takeOver(_ folder: MachineFolder, _ names: HandOver) throws(Fault) {
     ] where access("\(path)/\(from)", F_OK) == 0 {
         try move("\(path)/\(from)", "\(path)/\(to)")
     }
-    try DurableFile.syncDirectory(folder.path)
     unlink(folder.memoryPath)
 }

@@ -63,6 +63,27 @@ package enum ProcessTable {
         )
     }
 
+    /// Whether `pid` was sent SIGKILL, or is a zombie: no line of it runs any more. `false` for one that is
+    /// gone. Source: proc(5), `ShdPnd`, which has the signal until the process is reaped.
+    package static func isBeingKilled(_ pid: Int32) -> Bool {
+        guard let status = readProc("/proc/\(pid)/status") else { return false }
+        return isKilled(status: String(decoding: status, as: UTF8.self))
+    }
+
+    /// As ``isBeingKilled(_:)``, by the text of /proc/PID/status.
+    static func isKilled(status: String) -> Bool {
+        let killed: UInt64 = 1 << (UInt64(SIGKILL) - 1)
+        return status.split(separator: "\n").contains { line in
+            let words = line.split(whereSeparator: { $0 == ":" || $0 == "\t" || $0 == " " })
+            guard words.count > 1 else { return false }
+            switch words[0] {
+            case "State": return words[1] == "Z" || words[1] == "X"
+            case "ShdPnd": return (UInt64(words[1], radix: 16) ?? 0) & killed != 0
+            default: return false
+            }
+        }
+    }
+
     /// CPU time used by `pid` and its resident bytes; `nil` when it is gone.
     package static func usage(_ pid: Int32) -> (cpu: Duration, resident: ByteCount)? {
         guard let text = readProc("/proc/\(pid)/stat"), let fields = statFields(text),
