@@ -38,11 +38,7 @@ struct FleetDoor: Sendable {
             transportSecurity: security(refusal),
             config: Daemon.config
         )
-        return try await withGRPCClient(
-            transport: transport,
-            interceptors: [BearerInterceptor(token)]
-        ) { client in
-            let daemon = Daemon(client)
+        return try await Daemon.connected(over: transport, [BearerInterceptor(token)]) { daemon in
             try await greet(daemon, refusal)
             return try await body(daemon)
         }
