@@ -65,6 +65,21 @@ struct ForkTests {
         #expect(scene.hypervisor.machines.count == 1)
     }
 
+    @Test("goes on a fleet's node too, once no operation can be its own, and no day sooner")
+    func old() async throws {
+        let scene = try await Self.scene()
+        let forks = [30, 32].map { (days: Int64) in
+            let time = Noon().now().adding(seconds: -days * 24 * 3600)
+            return OperationID(bits: UInt128(time.milliseconds) << 80 | 1)
+        }
+        for (index, fork) in forks.enumerated() {
+            _ = try await scene.node.apply(scene.delta(.fork(fork), 10 + index, .running))
+        }
+        #expect(scene.hypervisor.savedFolders.count == 2)
+        await scene.node.keepHouse()
+        #expect(scene.hypervisor.savedFolders == ["/simulated/forks/\(forks[0])"])
+    }
+
     @Test("of what does not run is refused, and leaves nothing")
     func refused() async throws {
         for seen in Scene.possible where seen.vmm != .running {

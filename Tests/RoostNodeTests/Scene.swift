@@ -232,8 +232,8 @@ private struct NoGuest: GuestLinks {
     private var absent: Fault { Fault(.unsupported, "no guest here") }
 }
 
-private struct Noon: WallClock {
-    func now() -> Timestamp { Timestamp(milliseconds: 43_200_000) }
+struct Noon: WallClock {
+    func now() -> Timestamp { Timestamp(milliseconds: 1000 * 86_400_000 + 43_200_000) }
 }
 
 private struct Zeroes: Entropy {

@@ -88,11 +88,16 @@ extension NodeVMs {
     ///
     /// What cannot be removed is logged; the next daemon tries again.
     package func sweepForks(except known: Set<OperationID>) async {
+        await removeForks { !known.contains($0) }
+    }
+
+    /// Removes the folders of the forks that `isOver` picks, but for those that work of this node's own
+    /// needs. What cannot be removed is logged.
+    func removeForks(where isOver: (OperationID) -> Bool) async {
         do throws(Fault) {
             let rows = try await parts.store.list(AssignmentRow.self, Query()).rows
-            let begun = rows.compactMap { $0.row.unfinished?.action.forkName }
-            let needed = known.union(begun)
-            for name in try await parts.files.forks() where !needed.contains(name) {
+            let needed = Set(rows.compactMap { $0.row.unfinished?.action.forkName })
+            for name in try await parts.files.forks() where isOver(name) && !needed.contains(name) {
                 parts.log.notice("removing what a fork left", metadata: ["op_id": "\(name)"])
                 try await dropFork(name)
             }
