@@ -202,7 +202,8 @@ int roost_host_open_folder(const char *path) {
     return fd < 0 ? -errno : fd;
 }
 
-void roost_host_return_large_blocks(void) {
+void roost_host_bound_heap(int arenas) {
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    mallopt(M_ARENA_MAX, arenas);
 }

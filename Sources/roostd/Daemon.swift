@@ -35,7 +35,7 @@ struct Daemon {
 
     /// Serves until a signal or a request ends it. Guests go on.
     func run() async throws(Fault) {
-        HostFacts.returnLargeBlocks()
+        HostFacts.boundHeap()
         let role = try settings.daemonRole()
         if role == .node { return try await NodeDaemon(settings, log).run() }
         let driverName = role == .control ? Host.noDriver : try settings.driverName()

@@ -58,7 +58,8 @@ extern const uint32_t roost_host_epoll_in;
 extern const uint32_t roost_host_epoll_out;
 
 // Large blocks come from mmap(2) and go back to the kernel when freed: glibc raises that bound with the
-// first large block, and an import then left its megabytes in the daemon for ever.
-void roost_host_return_large_blocks(void);
+// first large block, and an import then left its megabytes in the daemon for ever. And there are `arenas`
+// heaps at most: glibc has eight a core, each of which keeps what its most crowded moment took.
+void roost_host_bound_heap(int arenas);
 
 #endif

@@ -44,8 +44,12 @@ package enum HostFacts {
         return nil
     }
 
-    /// Makes freed blocks over 1 MiB go back to the kernel. Once, at the start of a daemon.
-    package static func returnLargeBlocks() { roost_host_return_large_blocks() }
+    /// Makes freed blocks over 1 MiB go back to the kernel, and keeps the number of heaps to that of the
+    /// cores, from two to eight. Once, at the start of a daemon, before its threads.
+    package static func boundHeap() {
+        let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        roost_host_bound_heap(Int32(min(max(cores, 2), 8)))
+    }
 
     /// The soft and hard limit of open files.
     package static func openFiles() -> (soft: UInt64, hard: UInt64) {
