@@ -30,6 +30,8 @@ extension QEMUDriver {
     /// is the machine, for its successor has not run.
     private func adoptVM(_ found: [FoundMachine]) async {
         let processes = await withoutDying(found)
+        // All have ended: its directory is cleaned like any dead VM's.
+        if processes.isEmpty, let id = found.first?.id { return await folder(id).clean() }
         let waiting = processes.filter { process in
             processes.contains { $0.identity.pid == process.succeeds }
         }

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+from dying import HeldAtItsEnd
 from harness import PATIENCE, claim, is_alive, kill, new_id, read, until
 
 
@@ -290,6 +291,30 @@ def idle_exit(bench):
     place.clear()
 
 
+def watches(daemon, pid):
+    """Whether the process `daemon` has a pidfd of `pid`."""
+    folder = f"/proc/{daemon}/fdinfo"
+    return any(f"Pid:\t{pid}\n".encode() in read(f"{folder}/{name}") for name in os.listdir(folder))
+
+
+def slow_to_end(place):
+    """A VMM that was killed, and ends while the next daemon looks at it, leaves nothing behind."""
+    vm = place.json("get", "box")["id"]
+    with HeldAtItsEnd(place.vmm("box")) as vmm:
+        place.kill_daemon()
+        kill(vmm.pid)
+        first = place.popen("roost", "ls", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        daemon = until(place.find_daemon, 10, "the next daemon", 0.01)
+        until(lambda: watches(daemon, vmm.pid), 10, "its look at the VMM", 0.01)
+    claim(first.wait(PATIENCE) == 0, "the next daemon did not answer")
+    until(lambda: place.state_of("box") == "FAILED", PATIENCE, "box to be FAILED")
+    left = [path for path in place.memory_files() if vm in path]
+    left += [name for name in os.listdir(f"{place.state}/vms/{vm}")
+             if name.endswith(".sock") or name == "handles.json"]
+    claim(not left, "left of the VMM:", *left)
+    place.ok("start", "box")
+
+
 def checks(runner, bench, place):
     runner.check("daemon status says pid, socket, driver and acceleration", status, place)
     runner.check("daemon stop leaves the guest alone, and the next command finds it",
@@ -301,6 +326,7 @@ def checks(runner, bench, place):
                  killed_while_exec, place)
     runner.check("what powers off or dies without a daemon is STOPPED or FAILED afterwards",
                  ended_meanwhile, place)
+    runner.check("a VMM that ends while the next daemon looks at it leaves nothing", slow_to_end, place)
     for words, change in (("missing", os.unlink), ("corrupt", corrupt),
                           ("of a recycled pid", recycle)):
         runner.check(f"a handles.json that is {words} loses nothing", scratch, place, change, words)

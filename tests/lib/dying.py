@@ -7,16 +7,14 @@ import threading
 
 from harness import Failed, read
 
-SEIZE, CONTINUE = 0x4206, 7
+SEIZE = 0x4206
 TRACE_EXIT = 0x40
-# Of waitpid: threads of others too.
-ALL_CHILDREN = 0x40000000
 
 
 class HeldAtItsEnd:
     """While this is open, `pid` does not come further than to the beginning of its end.
 
-    Who traces a thread is one thread of ours: it alone may wait for it and let it go.
+    Who traces is one thread of ours: when that ends, the kernel lets go of all that it traces.
     """
 
     def __init__(self, pid):
@@ -26,27 +24,18 @@ class HeldAtItsEnd:
         self.problem = None
         self.thread = threading.Thread(target=self.trace)
 
-    def ptrace(self, request, thread, data=0):
-        if self.libc.ptrace(request, thread, None, ctypes.c_void_p(data)) != 0:
+    def seize(self, thread):
+        if self.libc.ptrace(SEIZE, thread, None, ctypes.c_void_p(TRACE_EXIT)) != 0:
             raise OSError(ctypes.get_errno(), "ptrace")
 
     def trace(self):
-        threads = []
         try:
             for name in os.listdir(f"/proc/{self.pid}/task"):
-                self.ptrace(SEIZE, int(name), TRACE_EXIT)
-                threads.append(int(name))
+                self.seize(int(name))
         except OSError as error:
             self.problem = error
         self.ready.set()
         self.over.wait()
-        for thread in threads:
-            try:
-                os.waitpid(thread, ALL_CHILDREN)
-                self.ptrace(CONTINUE, thread)
-            except OSError:
-                # It has ended already.
-                pass
 
     def __enter__(self):
         self.thread.start()
