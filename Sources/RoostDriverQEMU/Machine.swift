@@ -78,7 +78,7 @@ final class Machine: Sendable {
         state.withLock { $0.tasks = [watcher] + keepers }
     }
 
-    /// Ends it with SIGKILL and waits until it is reaped and cleaned up after. Throws ``Reason/deadline`` after 5 s.
+    /// Ends it with SIGKILL and waits for that; throws as ``awaitEnd()`` does.
     func kill() async throws(Fault) {
         try beginKill()
         try await awaitEnd()
@@ -87,7 +87,8 @@ final class Machine: Sendable {
     /// Sends SIGKILL: no line of it runs any more. The kernel may still be clearing it away.
     func beginKill() throws(Fault) { try process.signal(SIGKILL) }
 
-    /// The second half of ``kill()``.
+    /// The second half of ``kill()``: waits until it is reaped and cleaned up after. Throws
+    /// ``Reason/deadline`` after 5 s.
     func awaitEnd() async throws(Fault) {
         // Not the caller's task: a cancelled caller must not believe that it is dead already.
         let isOver = await Task { [cleaned] in

@@ -130,30 +130,48 @@ extension QEMUDriver {
             try next.takeOverFolder(names)
             if let devices { try linkAnew(devices, next.folder.devicesBasePath) }
         }
-        async let begun = begin(next, runs: runs)
+        // Before anybody in the guest hears that what he wrote is on the disk: nobody hears before `letGo`.
+        async let synced = sync(next.folder)
+        if runs { try await run(next) } else { try await mark(next) }
+        async let unpublished = publish(forwards(launch), of: next, after: machine)
         let settled: Result<Void, Fault>
         do throws(Fault) {
-            // Before anybody in the guest hears that what he wrote is on the disk.
-            try await onItsOwnThread { [folder = next.folder] () throws(Fault) in
-                try DurableFile.syncDirectory(folder.path)
-            }
+            try await synced.get()
             try await guest?.letGo()
             settled = .success(())
         } catch { settled = .failure(error) }
-        try await begun.get()
+        if let problem = await unpublished {
+            next.folder.note(problem.message)
+            try settled.get()
+            throw problem
+        }
         try settled.get()
-        let forwards = forwards(launch)
-        guard !forwards.isEmpty else { return }
-        try await machine.awaitEnd()
-        if let problem = await publish(forwards, of: next) { throw problem }
     }
 
-    /// Lets a successor that has its place run, or marks it as one that need not.
-    private func begin(_ next: Machine, runs: Bool) async -> Result<Void, Fault> {
+    private func sync(_ folder: MachineFolder) async -> Result<Void, Fault> {
         do throws(Fault) {
-            if runs { try await run(next) } else { try await mark(next) }
+            try await onItsOwnThread { () throws(Fault) in
+                try DurableFile.syncDirectory(folder.path)
+            }
             return .success(())
         } catch { return .failure(error) }
+    }
+
+    /// As ``publish(_:of:)``, once `source` has given them up.
+    private func publish(
+        _ forwards: [String],
+        of machine: Machine,
+        after source: Machine
+    ) async -> Fault? {
+        guard !forwards.isEmpty else { return nil }
+        do throws(Fault) { try await source.awaitEnd() } catch {
+            return Fault(
+                .portTaken,
+                "the machine goes on, but not with its ports: \(error.message)",
+                metadata: error.metadata
+            )
+        }
+        return await publish(forwards, of: machine)
     }
 
     /// Publishes the ports of a machine that runs without them, as ``forwards(_:)`` writes them: while
