@@ -36,13 +36,8 @@ package struct ControlLine: Sendable {
         _ body: (ControlLine) async throws -> Result
     ) async throws -> Result {
         let client = try fleetClient(address, credentials, expecting: expected)
-        return try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await client.runConnections() }
-            defer {
-                client.beginGracefulShutdown()
-                group.cancelAll()
-            }
-            return try await body(ControlLine(service: .init(wrapping: client), address: address))
+        return try await client.whileConnected {
+            try await body(ControlLine(service: .init(wrapping: client), address: address))
         }
     }
 

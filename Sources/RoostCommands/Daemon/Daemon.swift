@@ -69,28 +69,8 @@ struct Daemon: Sendable {
             transportSecurity: .plaintext,
             config: config
         )
-        return try await connected(over: transport, []) { daemon in try await body(daemon) }
-    }
-
-    /// Connects over `transport` for as long as `body` runs.
-    ///
-    /// Once it has come to its end nothing is on its way, and nothing is waited for: a client that closes
-    /// gracefully in the moment in which its server goes may never notice that it is closed (about one
-    /// `daemon stop` of five hundred, grpc-swift-nio-transport 2.9.2).
-    static func connected<Result: Sendable>(
-        over transport: Transport,
-        _ interceptors: [any ClientInterceptor],
-        _ body: (Daemon) async throws -> Result
-    ) async throws -> Result {
-        let client = GRPCClient(transport: transport, interceptors: interceptors)
-        return try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await client.runConnections() }
-            defer {
-                client.beginGracefulShutdown()
-                group.cancelAll()
-            }
-            return try await body(Daemon(client))
-        }
+        let client = GRPCClient(transport: transport)
+        return try await client.whileConnected { try await body(Daemon(client)) }
     }
 
     /// How the transport behaves, wherever it leads.

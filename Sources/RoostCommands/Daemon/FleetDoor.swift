@@ -38,7 +38,9 @@ struct FleetDoor: Sendable {
             transportSecurity: security(refusal),
             config: Daemon.config
         )
-        return try await Daemon.connected(over: transport, [BearerInterceptor(token)]) { daemon in
+        let client = GRPCClient(transport: transport, interceptors: [BearerInterceptor(token)])
+        return try await client.whileConnected {
+            let daemon = Daemon(client)
             try await greet(daemon, refusal)
             return try await body(daemon)
         }
