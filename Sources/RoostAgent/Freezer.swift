@@ -147,13 +147,12 @@ final class Freezer {
 
     /// As ``strangers(among:)``, of the root group.
     private func strangersInRoot() -> [Int32] {
-        let pids = pids(in: root)
+        let pids = Set(pids(in: root))
         // A pid may be another's by now, and only a process has arguments: that is cheap to see.
-        let known = pids.filter {
-            kernelThreads.contains($0) && text(of: "/proc/\($0)/cmdline")?.isEmpty != false
-        }
-        let others = Set(pids).subtracting(known)
-        kernelThreads = Set(known).union(others.filter(isKernelThread))
+        let known = kernelThreads.intersection(pids)
+            .filter { text(of: "/proc/\($0)/cmdline") == "" }
+        let others = pids.subtracting(known)
+        kernelThreads = known.union(others.filter(isKernelThread))
         return strangers(among: others.subtracting(kernelThreads).sorted())
     }
 

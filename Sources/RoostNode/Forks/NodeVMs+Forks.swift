@@ -95,9 +95,11 @@ extension NodeVMs {
     /// needs. What cannot be removed is logged.
     func removeForks(where isOver: (OperationID) -> Bool) async {
         do throws(Fault) {
+            let over = try await parts.files.forks().filter(isOver)
+            guard !over.isEmpty else { return }
             let rows = try await parts.store.list(AssignmentRow.self, Query()).rows
             let needed = Set(rows.compactMap { $0.row.unfinished?.action.forkName })
-            for name in try await parts.files.forks() where isOver(name) && !needed.contains(name) {
+            for name in over where !needed.contains(name) {
                 parts.log.notice("removing what a fork left", metadata: ["op_id": "\(name)"])
                 try await dropFork(name)
             }
