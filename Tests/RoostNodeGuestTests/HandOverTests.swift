@@ -340,10 +340,10 @@ private final class AnsweringStream: ByteStream {
             while let item = try? decoder.next() { items.append(item) }
             return items
         }
-        for item in items {
-            let words = answer(item)
-            if !words.isEmpty { peer.say(words) }
-        }
+        // All is noted before anything is answered: the answer to a part may end the connection, and the
+        // next one's greeting must not come between.
+        let words = items.flatMap(answer)
+        if !words.isEmpty { peer.say(words) }
     }
 
     func close() async { await peer.close() }
