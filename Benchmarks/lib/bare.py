@@ -60,15 +60,19 @@ class BareMachine:
             os.truncate(file.fileno(), recipe.memory_bytes)
         self.arguments = [one.replace(recipe.disk, overlay).replace(recipe.memory, self.memory)
                           for one in recipe.arguments]
+        self.disk_bytes = recipe.size
         self.pid = self.first_seconds = None
 
     def start(self):
-        """Spawns it as roostd does: listening sockets at descriptors 3 and 4, its folder as cwd."""
+        self.pid = self.spawn(self.arguments)
+
+    def spawn(self, arguments, prefix=""):
+        """As roostd does: listening sockets at descriptors 3 and 4, its folder as cwd. Returns the pid."""
         log = os.open(f"{self.folder}/vmm.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         listeners = []
         for name in ("qmp.sock", "agent.sock"):
             listener = socket.socket(socket.AF_UNIX)
-            listener.bind(f"{self.folder}/{name}")
+            listener.bind(f"{self.folder}/{prefix}{name}")
             listener.listen(1)
             listeners.append(listener)
         # Out of the way of 3 and 4, which the child's own are moved to.
@@ -76,8 +80,8 @@ class BareMachine:
         former = os.getcwd()
         os.chdir(self.folder)
         try:
-            self.pid = os.posix_spawn(
-                self.arguments[0], self.arguments, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            return os.posix_spawn(
+                arguments[0], arguments, {"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, moved[2], 1), (os.POSIX_SPAWN_DUP2, moved[2], 2),
@@ -90,6 +94,16 @@ class BareMachine:
                 listener.close()
             for fd in [log] + moved:
                 os.close(fd)
+
+    def succeeded_by(self, pid):
+        """It goes on in the process `pid`; the former one is ended."""
+        former, self.pid = self.pid, pid
+        self.kill(former)
+
+    @staticmethod
+    def kill(pid):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
     def first_exec(self):
         """Connects, greets, runs `true`; returns the connection."""
@@ -106,8 +120,7 @@ class BareMachine:
         """Kills and reaps it, and removes its files. Returns the seconds until it was reaped."""
         begun = time.monotonic()
         if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            self.kill(self.pid)
             self.pid = None
         took = time.monotonic() - begun
         for path in [self.memory] + [f"{self.folder}/{name}" for name in os.listdir(self.folder)]:

@@ -4,10 +4,11 @@ import os
 import threading
 import time
 
-from lib import host, product
+from lib import carried, host, product
 from lib.stats import duration, median, percentile, verdict
 
 TEMPLATE_SECONDS = 60
+DOTS = "while :; do echo .; done"
 
 
 def whole_templates(daemon):
@@ -106,6 +107,7 @@ def live(guests, count, sizes, memories):
     """Rows 14 and 15: the source's pause, by its size in memory, and many copies at once."""
     for number, memory in zip("abc", memories):
         pauses(guests, count, memory, number)
+    by_hand(guests, count)
     for number, copies in zip("ab", sizes):
         fan_out(guests, copies, number)
     guests.table.note(
@@ -122,8 +124,38 @@ def source(guests, memory):
     vm = guests.daemon.create(guests.name(), start=True, memory=memory)
     guests.boots.ours += 1
     guests.daemon.roost("exec", "-d", vm["name"], "--", "sh", "-c",
-                        "while :; do echo .; done > /dev/ttyS0")
+                        f"{DOTS} > /dev/ttyS0")
     return vm, f"{guests.daemon.state}/vms/{vm['id']}/console.log"
+
+
+def by_hand(guests, count):
+    """Row 14d: the pause of bare QEMUs, each carried over once, beside that of a VM of ours, in turns."""
+    ours, bare, stood = [], [], []
+    for _ in range(count):
+        vm, log = source(guests, 128)
+        name = f"{vm['name']}-copy"
+        ours.append(silence(log, lambda vm=vm, name=name: guests.daemon.roost(
+            "fork", vm["name"], "--name", name))[0])
+        for one in (name, vm["id"]):
+            guests.daemon.delete(guests.daemon.get(one)["id"])
+        machine, raw, _ = guests.bare_boot()
+        try:
+            raw.execute("sh", "-c", f"setsid sh -c '{DOTS}' < /dev/null > /dev/ttyS0 2>&1 &")
+            raw.close()
+            gap, took = silence(f"{machine.folder}/console.log",
+                                lambda machine=machine: carried.carry(machine))
+        finally:
+            machine.end()
+        bare.append(gap)
+        stood.append(took)
+    guests.table.against("14d", "the first fork's pause of a VM of 128 MiB, against bare QEMU carried "
+                         "over by hand", ours, bare, "bare QEMU")
+    guests.table.note(
+        "14d", "B: a second QEMU of the same line that maps the first one's memory file copy-on-write "
+        "and has an overlay over its disk is ready; then `stop`, `migrate` from socket to socket "
+        "without the memory, `cont`, and the first one is killed. Nothing is synced, nothing kept, no "
+        "agent asked. Both sides are fresh guests, forked once. From `stop` to the answer to `cont` "
+        f"B took p50 {duration(median(stood))}; the rest of its pause is the guest's, until its next dot.")
 
 
 def pauses(guests, count, memory, number):

@@ -95,6 +95,9 @@ class Guests:
             print(machine.console(), flush=True)
             machine.end()
             raise
+        except BaseException:
+            machine.end()
+            raise
         return machine, raw, time.perf_counter() - begun
 
     def delete(self, vm):
