@@ -45,7 +45,7 @@ package enum HostFacts {
     }
 
     /// Makes freed blocks over 1 MiB go back to the kernel, and keeps the number of heaps to that of the
-    /// cores, from two to eight. Once, at the start of a daemon, before its threads.
+    /// cores, from two to eight: of threads that have none yet. Once, at the start of a daemon.
     package static func boundHeap() {
         let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         roost_host_bound_heap(Int32(min(max(cores, 2), 8)))
