@@ -1,7 +1,6 @@
 internal import Glibc
 internal import RoostLinux
 internal import RoostModel
-internal import SwiftProtobuf
 
 /// Starts `roostd` when none answers, and waits until one does.
 ///
@@ -163,30 +162,4 @@ func daemonEnvironment(_ environment: [String: String], _ place: DaemonPlace) ->
     kept[Variable.socket] = place.socket
     kept[Variable.readyDescriptor] = "3"
     return kept.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }
-}
-
-/// The size of a file in bytes; 0 when there is none.
-private func fileSize(_ path: String) -> Int {
-    var status = stat()
-    return lstat(path, &status) == 0 ? Int(status.st_size) : 0
-}
-
-/// The last message that a daemon has logged behind `offset`; `nil` when there is none.
-private func lastWords(of path: String, after offset: Int) -> String? {
-    let number = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-    guard number >= 0 else { return nil }
-    let file = Descriptor(number)
-    var bytes = [UInt8](repeating: 0, count: 16 << 10)
-    let start = max(offset, fileSize(path) - bytes.count)
-    let got = pread(file.number, &bytes, bytes.count, start)
-    let text = String(decoding: bytes[..<max(0, got)], as: UTF8.self)
-    return text.split(separator: "\n").last.map { loggedMessage(String($0)) }
-}
-
-/// The `message` of a line of JSON, or the line itself; without control characters.
-func loggedMessage(_ line: String) -> String {
-    let entry = try? Google_Protobuf_Struct(jsonString: line)
-    let message = entry?.fields["message"]?.stringValue ?? ""
-    let text = message.isEmpty ? line : message
-    return String(text.prefix(400).filter { !$0.isNewline && $0.asciiValue != 27 })
 }
