@@ -55,6 +55,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         context: ServerContext
     ) async throws -> Roost_Image_V1_Image {
         try check(name: request.name, path: request.path)
+        audit(.image, request.name, detail: request.path)
         let kind: ImportKind
         switch request.source {
         case .unspecified: kind = .detect
@@ -79,6 +80,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         response: RPCWriter<Roost_Image_V1_PullImageResponse>,
         context: ServerContext
     ) async throws {
+        audit(.image, shown(request.reference))
         let catalogue = catalogue
         // Only the newest matters: a client that reads slowly holds nothing up.
         let (reports, reporter) = AsyncStream.makeStream(
@@ -119,6 +121,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         context: ServerContext
     ) async throws -> Roost_Image_V1_LogInResponse {
         let registry = request.registry.isEmpty ? "docker.io" : request.registry
+        audit(.registry, shown(registry))
         for (field, text) in [("user", request.user), ("password", request.password)] {
             guard !text.isEmpty else { throw Fault.invalid(field, "is empty") }
             let isFine = text.utf8.count <= 16 << 10 && text.utf8.allSatisfy { $0 >= 0x20 }
@@ -141,6 +144,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         context: ServerContext
     ) async throws -> Roost_Image_V1_LogOutResponse {
         let registry = request.registry.isEmpty ? "docker.io" : request.registry
+        audit(.registry, shown(registry))
         let changed = try await catalogue.logOut(registry)
         return .with { $0.changed = changed }
     }
@@ -149,6 +153,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         request: Roost_Image_V1_DeleteImageRequest,
         context: ServerContext
     ) async throws -> Roost_Image_V1_DeleteImageResponse {
+        audit(.image, shown(request.reference))
         let inUse = try await digests { $0.image }
         let entry = try await catalogue.removeImage(request.reference, inUse: inUse)
         let defaults = try await catalogue.defaults()
@@ -169,6 +174,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         context: ServerContext
     ) async throws -> Roost_Image_V1_Kernel {
         try check(name: request.name, path: request.path)
+        audit(.kernel, request.name, detail: request.path)
         let modules = request.modulesPath.isEmpty ? nil : request.modulesPath
         let entry = try await catalogue.importKernel(
             request.name,
@@ -185,6 +191,7 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         request: Roost_Image_V1_DeleteKernelRequest,
         context: ServerContext
     ) async throws -> Roost_Image_V1_DeleteKernelResponse {
+        audit(.kernel, shown(request.reference))
         let inUse = try await digests { $0.kernel }
         let entry = try await catalogue.removeKernel(request.reference, inUse: inUse)
         let defaults = try await catalogue.defaults()
@@ -198,9 +205,11 @@ package struct ImageServiceSkin: Roost_Image_V1_ImageService.SimpleServiceProtoc
         let now: CatalogueDefaults
         switch request.subject {
         case .image(let reference):
+            audit(.image, shown(reference))
             let entry = try await catalogue.image(reference)
             now = try await catalogue.setDefault(image: entry.digest, kernel: nil)
         case .kernel(let reference):
+            audit(.kernel, shown(reference))
             let entry = try await catalogue.kernel(reference)
             now = try await catalogue.setDefault(image: nil, kernel: entry.digest)
         case nil: throw Fault.invalid("subject", "name an image or a kernel")

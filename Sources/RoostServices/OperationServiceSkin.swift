@@ -82,6 +82,7 @@ package struct OperationServiceSkin: Roost_Ops_V1_OperationService.SimpleService
                 "a drain is not cancelled, it is ended: roost node uncordon \(drain.nodeName)"
             )
         }
+        audit(.operation, id.description)
         return Roost_Ops_V1_Operation(try await vms.cancelOperation(id))
     }
 

@@ -16,6 +16,7 @@ package func requestContext(
     guard let call = Call.current else {
         throw Fault(.bug, "\(method) was reached without a call")
     }
+    if validateOnly { AuditedCall.current?.isTrial() }
     var options = BinaryEncodingOptions()
     options.useDeterministicOrdering = true
     let bytes: [UInt8]
@@ -38,6 +39,11 @@ package func requestContext(
         answersWhenAccepted: answersWhenAccepted,
         traceParent: call.trace?.description
     )
+}
+
+/// Says what the call that is served is about, for the audit trail: where no commit will say it.
+func audit(_ kind: Event.Subject.Kind, _ name: String, detail: String = "") {
+    AuditedCall.current?.about(.init(kind: kind, id: name, name: name), detail: detail)
 }
 
 /// The context of a call that changes one VM.

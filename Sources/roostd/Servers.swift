@@ -69,7 +69,8 @@ extension World {
 
     private var listener: Listener {
         let pages = pages
-        return Listener(surroundings: surroundings, stop: stop, meter: meter) { request in
+        return Listener(surroundings: surroundings, stop: stop, meter: meter, trail: vms) {
+            request in
             await pages.answer(request)
         }
     }
@@ -90,6 +91,7 @@ extension World {
             "roost.ops.v1.ExplainService": ExplainServiceSkin(fleet),
             "roost.ops.v1.UsageService": UsageServiceSkin(fleet),
             "roost.ops.v1.EventService": EventServiceSkin(vms),
+            "roost.ops.v1.AuditService": AuditServiceSkin(vms),
             "roost.ops.v1.OperationService": OperationServiceSkin(fleet, vms),
             "roost.ops.v1.DaemonService": DaemonServiceSkin(facts, doctor),
         ]
@@ -142,6 +144,8 @@ struct Listener {
     let surroundings: Surroundings
     let stop: Signal
     let meter: CallMeter
+    /// Where it is written down who did what; `nil` where there is no control plane.
+    let trail: VMService?
     /// Plain pages beside the calls.
     let pages: @Sendable (WebRequest) async -> WebResponse?
 
@@ -189,7 +193,7 @@ struct Listener {
             interceptors: [
                 CallInterceptor(), meter, CallLog(log: log),
                 CancellationInterceptor { stop.isSet },
-                OriginInterceptor(own: entrance.origins), Gate(entrance.door),
+                OriginInterceptor(own: entrance.origins), Gate(entrance.door, trail: trail),
             ]
         )
     }

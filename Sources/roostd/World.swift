@@ -271,6 +271,7 @@ struct World: Sendable {
         spawner.spawn {
             while !Task.isCancelled {
                 await vms.keepHouse()
+                await vms.forgetAudit()
                 await fleet.keepHouse()
                 for site in sites { await site.vms.keepHouse() }
                 try? await clock.sleep(for: .seconds(3600))

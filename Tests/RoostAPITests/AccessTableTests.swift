@@ -70,10 +70,10 @@ struct AccessTableTests {
 
             One row for each method, as `Gate` decides it. "Of a project" is a token that is confined to
             one: its own project is all that there is for it. `members` are the daemons of the fleet, by
-            certificate.
+            certificate. The last column is what is in the audit trail (docs/AUDIT.md).
 
-            | method | no token | viewer | operator | admin | viewer of a project | operator of a project |
-            |---|---|---|---|---|---|---|
+            | method | no token | viewer | operator | admin | viewer of a project | operator of a project | audit |
+            |---|---|---|---|---|---|---|---|
 
             """
         for method in accessTable.keys.sorted() {
@@ -85,7 +85,8 @@ struct AccessTableTests {
                     return "yes"
                 } catch { return "" }
             }
-            page += "| `\(method)` | \(cells.joined(separator: " | ")) |\n"
+            let audit = rule.isAudited(method) ? "yes" : ""
+            page += "| `\(method)` | \((cells + [audit]).joined(separator: " | ")) |\n"
         }
         let difference = try goldenDifference(
             page,

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -144,6 +145,42 @@ def checks(runner, programs, base):
 
         runner.check("too small a role is denied, over Connect and gRPC, naming method and roles",
                      roles)
+
+        def trail():
+            who = json.loads(fleet.fine("ann", "access", "whoami", "--context", "prod", "-o", "json"))
+            ann, own = who["principal"], f"uid:{os.getuid()}"
+            rows = fleet.json("audit", "--subject", "box")
+            claim([(row["principal"], row["method"].split("/")[1]) for row in rows] ==
+                  [(ann, "CreateVM")], "box was made, and nothing else done with it:", rows)
+            claim(rows[0]["subject"]["kind"] == "vm" and rows[0]["operation"].startswith("op-"), rows)
+            claim(all(row["principal"] == own for row in
+                      fleet.json("audit", "--method", "CreateAccessToken")), "only this user may")
+            fleet.fine("ann", "stop", "--context", "prod", "box")
+            fleet.user("ann", "start", "--context", "prod", "nobody")
+
+            def refused():
+                rows = fleet.json("audit", "--by", ann, "--method", "StartVM")
+                return rows if [row["refusal"] for row in rows] == ["VM_NOT_FOUND"] else None
+
+            failed = until(refused, PATIENCE, "the refused start in the trail")
+            operation = failed[0]["operation"]
+            claim(fleet.json("audit", "--op", operation[-8:]) == failed, operation)
+            # What was accepted is there whatever happens in the next moment.
+            fleet.fine("ann", "start", "--context", "prod", "box")
+            fleet.control.end(signal.SIGKILL)
+            fleet.start_control()
+            fleet.until_states({"one": "READY"})
+            methods = [row["method"].split("/")[1] for row in
+                       fleet.json("audit", "--subject", "box", "--by", ann)]
+            claim(methods == ["CreateVM", "StopVM", "StartVM"], methods)
+            result = fleet.user("ann", "audit", "--context", "prod")
+            claim(result.code == 5 and "admin" in result.err, "an operator read the trail", result)
+            for words, says in ((("--op", "x"), "last 6"), (("--since", "soon"), "not a duration")):
+                result = fleet("audit", *words)
+                claim(result.code == 2 and says in result.err, words, result)
+
+        runner.check("the audit trail has who did what, also what was refused, and for admins only",
+                     trail)
 
         def repeats():
             op = new_id()

@@ -201,6 +201,22 @@ def one_create_an_id(place):
     place.ok("rm", "--purge", "twice")
 
 
+def trail(place):
+    """Who ran what in a guest is in the audit trail with the words, and so are copies and refusals."""
+    place.ok("exec", "box", "--", "echo", "a word")
+    place.ok("cp", "/etc/hostname", "box:/root/audited")
+    place("exec", "nobody", "--", "true")
+
+    def rows():
+        return [(row["method"].split("/")[1], row.get("detail", ""), row.get("refusal", ""))
+                for row in place.json("audit", "--since", "1h")]
+
+    wanted = [("Exec", "echo a word", ""), ("CopyIn", "/root/audited", ""),
+              ("Exec", "", "VM_NOT_FOUND")]
+    until(lambda: all(row in rows() for row in wanted), PATIENCE, f"{wanted} in the trail")
+    claim(("CreateVM", "", "") in rows(), rows())
+
+
 def short(runner, place):
     runner.check("an ordinary user's named VM takes commands and files", ordinary, place)
 
@@ -224,6 +240,7 @@ def checks(runner, place):
     runner.check("logs -f shows the console as it is written", follows_logs, place)
     runner.check("logs keeps what detached commands, the kernel and the agent say",
                  keeps_what_detached_commands_say, place)
+    runner.check("who ran what in a guest is in the audit trail", trail, place)
     runner.check("a command sent twice under one op id runs once", one_run_an_id, place)
     runner.check("a create sent twice makes one VM, and its id with another body is refused",
                  one_create_an_id, place)

@@ -22,6 +22,14 @@ package enum AccessRule: Sendable, Hashable {
 }
 
 extension AccessRule {
+    /// Whether calls of `method`, `service/method`, belong in the audit trail: all that take more than a
+    /// viewer, but for those whose name says that they only read.
+    package func isAudited(_ method: String) -> Bool {
+        guard case .role(let role, _) = self, role > .viewer else { return false }
+        let name = method.split(separator: "/").last ?? ""
+        return !["Get", "List", "Watch", "HealthCheck"].contains { name.hasPrefix($0) }
+    }
+
     /// Makes sure that `role`, confined to `project` unless that is `nil`, may call `method`.
     ///
     /// - Throws: ``RoostModel/Reason/permissionDenied`` naming the method, the role and what it takes.

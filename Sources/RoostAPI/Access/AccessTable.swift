@@ -62,6 +62,8 @@ let accessRows: [(service: String, rule: AccessRule, methods: String)] = [
     (ops + "ExplainService", .role(.viewer, .project), "ExplainVM"),
     (ops + "ExplainService", .role(.viewer, .fleet), "WhatIf"),
     (ops + "UsageService", .role(.viewer, .fleet), "GetUsage"),
+    // What was run in guests is in it, of every project.
+    (ops + "AuditService", .role(.admin, .fleet), "ListAudit"),
     // Of nodes, and of other projects, who is confined to one is told nothing.
     (ops + "EventService", .role(.viewer, .project), "ListEvents WatchEvents"),
     (

@@ -27,7 +27,8 @@ package nonisolated struct Roost_Ops_V1_Subject: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// `vm`, `image`, `kernel`, `node` or `daemon`.
+  /// `vm`, `image`, `kernel`, `node` or `daemon`; in the audit trail also `fleet`, `token`, `registry` or
+  /// `operation`.
   package var kind: String = String()
 
   /// Its id or digest.

@@ -21,6 +21,7 @@ struct Daemon: Sendable {
     let explanations: Roost_Ops_V1_ExplainService.Client<Transport>
     let usage: Roost_Ops_V1_UsageService.Client<Transport>
     let events: Roost_Ops_V1_EventService.Client<Transport>
+    let audit: Roost_Ops_V1_AuditService.Client<Transport>
     let about: Roost_Ops_V1_DaemonService.Client<Transport>
 
     init(_ client: GRPCClient<Transport>) {
@@ -37,6 +38,7 @@ struct Daemon: Sendable {
         explanations = .init(wrapping: client)
         usage = .init(wrapping: client)
         events = .init(wrapping: client)
+        audit = .init(wrapping: client)
         about = .init(wrapping: client)
     }
 

@@ -49,6 +49,7 @@ struct Roost: AsyncParsableCommand {
                 subcommands: [
                     Plan.self, Apply.self, Status.self, NodeGroup.self, TokenGroup.self,
                     AccessGroup.self, Why.self, WhatIfGroup.self, Events.self,
+                    Audit.self,
                 ]
             ),
             CommandGroup(

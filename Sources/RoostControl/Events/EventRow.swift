@@ -39,6 +39,12 @@ package struct Event: Hashable, Sendable, Codable {
             case vm
             case node
             case fleet
+            // In the audit trail alone.
+            case token
+            case image
+            case kernel
+            case registry
+            case operation
         }
 
         package var kind: Kind
@@ -48,6 +54,13 @@ package struct Event: Hashable, Sendable, Codable {
         package var name: String
         /// `nil` for what belongs to none, such as a node.
         package var project: String?
+
+        package init(kind: Kind, id: String, name: String, project: String? = nil) {
+            self.kind = kind
+            self.id = id
+            self.name = name
+            self.project = project
+        }
     }
 
     package var kind: Kind

@@ -192,9 +192,12 @@ extension VMService {
         writeLater(EventRow(key: eventKeys.next(at: at), at: at, events: [event]))
     }
 
-    private func writeLater(_ row: EventRow) {
-        let isFirst = untold.withLock { untold in
-            untold.append(row)
+    /// Writes `row` as soon as it can, in the order of the calls.
+    func writeLater(_ row: some Row) {
+        var batch = Batch()
+        batch.insert(row)
+        let isFirst = untold.withLock { [batch] untold in
+            untold.append(batch)
             return untold.count == 1
         }
         if isFirst { parts.spawner.spawn { [self] in await writeUntold() } }
@@ -203,14 +206,15 @@ extension VMService {
     private func writeUntold() async {
         var pause = Duration.milliseconds(50)
         while let next = untold.withLock({ $0.first }), !Task.isCancelled {
-            var batch = Batch()
-            batch.insert(next)
             do throws(Fault) {
-                try await commit(batch)
+                try await commit(next)
             } catch  where error.reason == .storeConflict {
                 // It was written by a commit whose answer was lost.
             } catch {
-                parts.log.warning("cannot write an event", metadata: ["fault": "\(error)"])
+                parts.log.warning(
+                    "cannot write down what happened",
+                    metadata: ["fault": "\(error)"]
+                )
                 try? await parts.surroundings.clock.sleep(for: pause)
                 pause = min(pause * 2, .seconds(2))
                 continue

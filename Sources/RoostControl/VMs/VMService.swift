@@ -68,8 +68,8 @@ package final class VMService: Sendable {
     let restarting = Mutex<Set<VMID>>([])
     /// Names the rows of events.
     let eventKeys: EventKeys
-    /// Events that are nobody's commit, until they are written; the oldest first.
-    let untold = Mutex<[EventRow]>([])
+    /// What is nobody's commit, such as an event that is only seen, until it is written; the oldest first.
+    let untold = Mutex<[Batch]>([])
 
     package init(_ parts: ControlParts) {
         self.parts = parts
@@ -199,10 +199,10 @@ package final class VMService: Sendable {
         }
     }
 
-    /// Commits what is in `batch`, and the events that belong to it, and wakes whoever watches.
+    /// Commits what is in `batch`, and the events and the call that belong to it, and wakes whoever watches.
     @discardableResult
     func commit(_ batch: Batch) async throws(Fault) -> Revision {
-        let batch = withEvents(batch)
+        let (batch, call) = withAudit(withEvents(batch))
         let revision: Revision
         do throws(Fault) {
             revision = try await parts.store.commit(batch)
@@ -215,6 +215,7 @@ package final class VMService: Sendable {
                     // It may have been written all the same, and nobody else would wake a watch.
                     ring()
                 }
+                call?.giveBack()
                 throw error
             }
             parts.failpoints.mark(.commitFound)

@@ -1,5 +1,6 @@
 package import GRPCCore
 package import RoostAPI
+package import RoostControl
 package import RoostModel
 
 /// How a listener learns who asks.
@@ -15,11 +16,18 @@ package protocol Door: Sendable {
 package struct Gate: ServerInterceptor {
     private let door: any Door
     private let table: [String: AccessRule]
+    private let trail: VMService?
 
-    /// Lets in whom `door` knows, to what `table` allows.
-    package init(_ door: any Door, table: [String: AccessRule] = accessTable) {
+    /// Lets in whom `door` knows, to what `table` allows; what is more than reading is written down in
+    /// `trail`.
+    package init(
+        _ door: any Door,
+        table: [String: AccessRule] = accessTable,
+        trail: VMService? = nil
+    ) {
         self.door = door
         self.table = table
+        self.trail = trail
     }
 
     package func intercept<Input: Sendable, Output: Sendable>(
@@ -37,11 +45,35 @@ package struct Gate: ServerInterceptor {
             Array(request.metadata[stringValues: "authorization"]),
             Peer(context)
         )
-        let response = try await Caller.$current.withValue(caller) {
-            try await next(request, context)
-        }
+        let call = audited(method, caller)
+        let response = try await serving(caller, call) { try await next(request, context) }
         return response.wrappingProducer { producer, writer in
-            try await Caller.$current.withValue(caller) { try await producer(writer) }
+            let end = try await serving(caller, call) { try await producer(writer) }
+            if let call { trail?.endAudit(call) }
+            return end
+        }
+    }
+
+    private func audited(_ method: String, _ caller: Caller) -> AuditedCall? {
+        guard let trail, table[method]?.isAudited(method) == true, let call = Call.current else {
+            return nil
+        }
+        return trail.auditedCall(by: caller.principal, method, call.operation)
+    }
+
+    private func serving<Result: Sendable>(
+        _ caller: Caller,
+        _ call: AuditedCall?,
+        _ body: () async throws -> Result
+    ) async throws -> Result {
+        do {
+            return try await Caller.$current.withValue(caller) {
+                try await AuditedCall.$current.withValue(call) { try await body() }
+            }
+        } catch {
+            let reason = (error as? Fault)?.reason.rawValue
+            if let call { trail?.endAudit(call, refusal: reason ?? "CANCELLED") }
+            throw error
         }
     }
 

@@ -154,7 +154,12 @@ struct RunningNode {
                 Finding("store", "Where rows are kept", .pass, "SQLite, \(directory)/node.db")
             }
         )
-        let listener = Listener(surroundings: surroundings, stop: stop, meter: meter) { request in
+        let listener = Listener(
+            surroundings: surroundings,
+            stop: stop,
+            meter: meter,
+            trail: nil
+        ) { request in
             request.path == "/healthz" ? WebResponse(text: "ok\n") : nil
         }
         let vms = site.vms
