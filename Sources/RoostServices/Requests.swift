@@ -16,7 +16,7 @@ package func requestContext(
     guard let call = Call.current else {
         throw Fault(.bug, "\(method) was reached without a call")
     }
-    if validateOnly { AuditedCall.current?.isTrial() }
+    if validateOnly { AuditedCall.current?.leaveNothing() }
     var options = BinaryEncodingOptions()
     options.useDeterministicOrdering = true
     let bytes: [UInt8]

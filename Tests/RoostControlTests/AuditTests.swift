@@ -18,7 +18,11 @@ struct AuditTests {
         _ body: () async throws -> Result
     ) async throws -> Result {
         let id = OperationID(bits: UInt128(number))
-        let call = desk.vms.auditedCall(by: principal, "roost.compute.v1.VMService/\(method)", id)
+        let call = try desk.vms.auditedCall(
+            by: principal,
+            "roost.compute.v1.VMService/\(method)",
+            id
+        )
         do {
             let result = try await AuditedCall.$current.withValue(call) { try await body() }
             desk.vms.endAudit(call)
@@ -41,6 +45,7 @@ struct AuditTests {
         while true {
             let rows = try await trail(desk)
             if rows.count >= count { return rows }
+            try Task.checkCancellation()
             await Task.yield()
         }
     }
@@ -101,7 +106,7 @@ struct AuditTests {
     @Test("a trial leaves nothing")
     func trial() async throws {
         try await withDesk { desk in
-            try await call(desk, "StartVM", 1) { AuditedCall.current?.isTrial() }
+            try await call(desk, "StartVM", 1) { AuditedCall.current?.leaveNothing() }
             try await call(desk, "StartVM", 2) {}
             #expect(try await trail(desk, of: 1).map { $0.operation.bits } == [2])
         }
@@ -126,6 +131,41 @@ struct AuditTests {
             #expect(rows.first?.subject?.name == "vm")
             #expect(rows.first?.detail.hasPrefix("sh -c xxx") == true)
             #expect(rows.first?.detail.utf8.count == AuditRow.detailBytes)
+        }
+    }
+
+    @Test("a node is there by its name, when it is cordoned and when it leaves")
+    func node() async throws {
+        try await withDesk(nodes: 2) { desk in
+            try await call(desk, "CordonNode") {
+                _ = try await desk.fleet.change("node2", .cordon(reason: ""))
+            }
+            let rows = try await trail(desk)
+            #expect(rows.map { $0.subject?.name } == ["node2"])
+            #expect(try await trail(desk, AuditFilter(subject: "node2")) == rows)
+            let id = try desk.fleet.get("node2").row.node
+            var batch = Batch()
+            batch.delete(MemberRow.self, id.description)
+            #expect(batch.audited(names: { _ in "two" })?.name == "two")
+        }
+    }
+
+    @Test("while 10,000 rows wait for the store nothing is let in")
+    func bound() async throws {
+        try await withDesk { desk in
+            var parts = desk.vms.parts
+            // Nobody runs what is handed to it: nothing is ever written.
+            parts.spawner = Spawner()
+            let vms = VMService(parts)
+            let id = OperationID(bits: 1)
+            for _ in 0..<VMService.unwrittenAudit {
+                vms.endAudit(try vms.auditedCall(by: "uid:7", "DeleteImage", id), refusal: "x")
+            }
+            let met = await fault { () async throws(Fault) in
+                _ = try vms.auditedCall(by: "uid:7", "DeleteImage", id)
+            }
+            #expect(met?.reason == .ioFailed)
+            #expect(met?.message.contains("audit trail") == true)
         }
     }
 

@@ -232,7 +232,7 @@ struct EventTests {
             let vms = VMService(parts)
             vms.tell(desk.node, is: "NOT_READY", reason: "one")
             vms.tell(desk.node, is: "READY", reason: "two")
-            while !vms.untold.withLock({ $0.isEmpty }) { await Task.yield() }
+            while !vms.untold.withLock({ $0.count == 0 }) { await Task.yield() }
             let told = try await vms.events(EventFilter(), limit: 9).events
             #expect(told.map(\.event.reason) == ["one", "two"])
             #expect(told.map(\.id) == ["1.1", "2.1"])

@@ -34,7 +34,7 @@ struct MembershipTests {
             let membership = try await Self.membership(desk)
             let store = desk.vms.parts.store
             // That it has registered is an event, which is written by itself.
-            while !desk.vms.untold.withLock({ $0.isEmpty }) { await Task.yield() }
+            while !desk.vms.untold.withLock({ $0.count == 0 }) { await Task.yield() }
             let before = try await store.revision()
             for _ in 0..<100 {
                 _ = try await membership.beat(desk.node, keyDigest: "key", stateHash: 7)

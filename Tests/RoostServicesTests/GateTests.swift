@@ -154,16 +154,85 @@ struct GateTests {
         #expect(lines.all.count - made == TokenDoor.loggedRefusals)
         #expect(lines.all.allSatisfy { !$0.contains(text.split(separator: ".")[2]) })
     }
+
+    /// What a call comes to that is answered by `answer`, which fails with `before` or `after` a result.
+    private func refusal(
+        before: (any Error & Sendable)? = nil,
+        after: (any Error & Sendable)? = nil
+    ) async throws -> String? {
+        let scene = try Scene()
+        let gate = Gate(OpenDoor(), trail: scene.vms)
+        let context = ServerContext(
+            descriptor: MethodDescriptor(
+                fullyQualifiedService: "roost.image.v1.ImageService",
+                method: "DeleteImage"
+            ),
+            remotePeer: "ipv4:10.0.0.1:4711",
+            localPeer: "ipv4:10.0.0.2:1",
+            cancellation: ServerContext.RPCCancellationHandle()
+        )
+        let request = StreamingServerRequest<Int>(
+            metadata: [:],
+            messages: RPCAsyncSequence(wrapping: AsyncThrowingStream { $0.finish() })
+        )
+        let call = Call(operation: OperationID(bits: 9))
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await scene.spawner.run() }
+            defer { group.cancelAll() }
+            let end = await Task {
+                try await Call.$current.withValue(call) {
+                    let response = try await gate.intercept(request: request, context: context) {
+                        _,
+                        _ -> StreamingServerResponse<Int> in
+                        if let before { throw before }
+                        return StreamingServerResponse { _ in
+                            if let after { throw after }
+                            return [:]
+                        }
+                    }
+                    _ = try await response.accepted.get().producer(
+                        RPCWriter(wrapping: NoWriter())
+                    )
+                }
+            }.result
+            if before == nil && after == nil { try end.get() }
+            while true {
+                let rows = try await scene.vms.audit(AuditFilter(), limit: 9).rows
+                if rows.count == 1, let row = rows.first { return row.refusal }
+                try Task.checkCancellation()
+                await Task.yield()
+            }
+        }
+    }
+
+    @Test(
+        "a call that failed is refused in the trail, and one whose caller left with the answer is not"
+    )
+    func refusals() async throws {
+        let missing = Fault(.imageNotFound, "none")
+        #expect(try await refusal() == nil)
+        #expect(try await refusal(before: missing) == "IMAGE_NOT_FOUND")
+        #expect(try await refusal(before: CancellationError()) == "OP_CANCELLED")
+        #expect(try await refusal(after: missing) == "IMAGE_NOT_FOUND")
+        #expect(try await refusal(after: CancellationError()) == nil)
+    }
+}
+
+private struct NoWriter: RPCWriterProtocol {
+    func write(_ element: Int) async throws {}
+    func write(contentsOf elements: some Sequence<Int>) async throws {}
 }
 
 /// A control plane's tokens, on a store in memory.
 private struct Scene {
+    let vms: VMService
+    let spawner = Spawner()
     let tokens: AccessTokens
     let door: TokenDoor
     let fingerprint = String(repeating: "a", count: 64)
 
     init(log: Logger = Logger(label: "gate") { _ in SwiftLogNoOpLogHandler() }) throws {
-        let vms = VMService(
+        vms = VMService(
             ControlParts(
                 store: MemoryStore(),
                 nodes: NodeDirectory(strategy: .spread),
@@ -173,7 +242,7 @@ private struct Scene {
                     entropy: SystemEntropy()
                 ),
                 failpoints: NoFailpoints(),
-                spawner: Spawner(),
+                spawner: spawner,
                 log: log,
                 epoch: 1
             )

@@ -206,15 +206,29 @@ def trail(place):
     place.ok("exec", "box", "--", "echo", "a word")
     place.ok("cp", "/etc/hostname", "box:/root/audited")
     place("exec", "nobody", "--", "true")
+    place("image", "rm", "nobody-has-it")
+    place.ok("node", "cordon", own_node(place), "--reason", "for the trail")
+    place.ok("node", "uncordon", own_node(place))
 
     def rows():
         return [(row["method"].split("/")[1], row.get("detail", ""), row.get("refusal", ""))
                 for row in place.json("audit", "--since", "1h")]
 
     wanted = [("Exec", "echo a word", ""), ("CopyIn", "/root/audited", ""),
-              ("Exec", "", "VM_NOT_FOUND")]
+              ("Exec", "", "VM_NOT_FOUND"), ("DeleteImage", "", "IMAGE_NOT_FOUND")]
     until(lambda: all(row in rows() for row in wanted), PATIENCE, f"{wanted} in the trail")
     claim(("CreateVM", "", "") in rows(), rows())
+    own = [row["method"].split("/")[1] for row in place.json("audit", "--subject", own_node(place))]
+    claim(own == ["CordonNode", "UncordonNode"], own)
+    page = "roost.ops.v1.AuditService/ListAudit"
+    for body, field in (({"pageSize": 5000}, "page_size"), ({"pageToken": "a b"}, "page_token"),
+                        ({"subject": "x" * 300}, "subject")):
+        status, answer = place.rpc(page, body)
+        claim(status == 400 and field in json.dumps(answer), body, answer)
+
+
+def own_node(place):
+    return place.json("node", "ls")[0]["name"]
 
 
 def short(runner, place):

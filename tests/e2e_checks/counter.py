@@ -2,9 +2,10 @@
 
 from harness import until
 
-# Written over, not anew: whoever reads meanwhile finds a number.
+# Written over, not anew, and always as long: whoever reads meanwhile finds a whole line. A file that
+# grows has its new bytes a moment before it has its new length.
 COUNTER = """echo $$ > /run/pid; rm -f /run/count; i=0
-while :; do i=$((i+1)); echo $i 1<>/run/count; sleep 0.05; done"""
+while :; do i=$((i+1)); printf '%09d\\n' $i 1<>/run/count; sleep 0.05; done"""
 
 
 def count(place, vm="box"):

@@ -29,8 +29,8 @@ package final class AuditedCall: Sendable {
         }
     }
 
-    /// It was a trial: there is nothing to tell.
-    package func isTrial() { state.withLock { $0.isTaken = true } }
+    /// It only tries: there is nothing to tell.
+    package func leaveNothing() { state.withLock { $0.isTaken = true } }
 
     /// Its row, for whoever is the first to ask.
     func take(about subject: Event.Subject? = nil, refusal: String? = nil) -> AuditRow? {
@@ -51,7 +51,7 @@ package final class AuditedCall: Sendable {
 extension Batch {
     /// What is done by it, if that is what a call asked for: the first thing that it writes of those that
     /// people ask for.
-    var audited: Event.Subject? {
+    func audited(names: (NodeID) -> String) -> Event.Subject? {
         for case .put(let row as OperationRow) in writes { return subject(of: row) }
         for write in writes {
             switch write {
@@ -59,7 +59,7 @@ extension Batch {
             case .put(let row as DrainRow):
                 return .init(kind: .node, id: row.node.description, name: row.nodeName)
             case .put(let row as NodeRow):
-                return .init(kind: .node, id: row.node.description, name: "")
+                return .init(kind: .node, id: row.node.description, name: names(row.node))
             case .put(let row as FleetStateRow):
                 let state = row.state
                 return .init(kind: .fleet, id: state.name, name: state.name, project: state.project)
@@ -68,7 +68,8 @@ extension Batch {
             case .put(let row as JoinTokenRow): return .init(kind: .token, id: row.id, name: "")
             case .delete(AccessTokenRow.table, let key), .delete(JoinTokenRow.table, let key):
                 return .init(kind: .token, id: key, name: "")
-            case .delete(MemberRow.table, let key): return .init(kind: .node, id: key, name: "")
+            case .delete(MemberRow.table, let key):
+                return .init(kind: .node, id: key, name: NodeID(key).map(names) ?? "")
             case .delete(VM.table, let key): return .init(kind: .vm, id: key, name: "")
             case .put, .delete: break
             }

@@ -15,11 +15,19 @@ extension VMService {
     // MARK: Writing
 
     /// A call of now. Set it as ``AuditedCall/current`` for as long as the call is served, and end it.
+    ///
+    /// - Throws: ``Reason/ioFailed`` while ``unwrittenAudit`` rows wait for a store that takes none.
     package func auditedCall(
         by principal: String,
         _ method: String,
         _ operation: OperationID
-    ) -> AuditedCall {
+    ) throws(Fault) -> AuditedCall {
+        guard untold.withLock({ $0.count }) < Self.unwrittenAudit else {
+            throw Fault(
+                .ioFailed,
+                "nothing is done while \(Self.unwrittenAudit) rows of the audit trail cannot be written"
+            )
+        }
         let at = now
         return AuditedCall(
             AuditRow(
@@ -38,21 +46,12 @@ extension VMService {
     /// Writes down a call that has ended, unless a commit has told of it; `refusal` is why nothing came of
     /// it. Nobody waits: it goes with one of the next commits.
     package func endAudit(_ call: AuditedCall, refusal: String? = nil) {
-        if let row = call.take(refusal: refusal) { writeLater(row) }
+        if let row = call.take(refusal: refusal) { writeLater(row, alone: false) }
     }
 
     /// Writes down that somebody goes into the guest of `vm`: what is done there no commit tells.
-    ///
-    /// - Throws: ``Reason/ioFailed`` while ``unwrittenAudit`` rows wait for a store that takes none.
-    func auditEntry(_ vm: VM, _ detail: String) throws(Fault) {
+    func auditEntry(_ vm: VM, _ detail: String) {
         guard let call = AuditedCall.current else { return }
-        guard untold.withLock({ $0.count }) < Self.unwrittenAudit else {
-            throw Fault(
-                .ioFailed,
-                "nobody can go into a guest while \(Self.unwrittenAudit) rows of the audit trail cannot be "
-                    + "written"
-            )
-        }
         call.about(
             .init(kind: .vm, id: vm.id.description, name: vm.name, project: vm.project),
             detail: detail
@@ -62,7 +61,9 @@ extension VMService {
 
     /// `batch` with the row of the call that it carries out, if there is one and it has none yet.
     func withAudit(_ batch: Batch) -> (batch: Batch, call: AuditedCall?) {
-        guard let call = AuditedCall.current, let subject = batch.audited,
+        let nodes = parts.nodes
+        guard let call = AuditedCall.current,
+            let subject = batch.audited(names: { nodes.name($0) }),
             let row = call.take(about: subject)
         else { return (batch, nil) }
         var batch = batch

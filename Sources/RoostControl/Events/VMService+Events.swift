@@ -171,7 +171,7 @@ extension VMService {
         let at = now
         let row = EventRow(key: eventKeys.next(at: at), at: at, events: events)
         if parts.failpoints.skips(.eventCommit) {
-            writeLater(row)
+            writeLater(row, alone: true)
             return batch
         }
         var batch = batch
@@ -189,23 +189,20 @@ extension VMService {
             name: parts.nodes.name(node)
         )
         let event = Event(kind: .nodeState, subject: subject, to: to, reason: reason)
-        writeLater(EventRow(key: eventKeys.next(at: at), at: at, events: [event]))
+        let row = EventRow(key: eventKeys.next(at: at), at: at, events: [event])
+        writeLater(row, alone: true)
     }
 
-    /// Writes `row` as soon as it can, in the order of the calls.
-    func writeLater(_ row: some Row) {
-        var batch = Batch()
-        batch.insert(row)
-        let isFirst = untold.withLock { [batch] untold in
-            untold.append(batch)
-            return untold.count == 1
-        }
-        if isFirst { parts.spawner.spawn { [self] in await writeUntold() } }
+    /// Writes `row` as soon as it can, in the order of the calls; `alone`: in a commit of its own, as events
+    /// must be, since whoever follows them goes on after a commit.
+    func writeLater(_ row: some Row, alone: Bool) {
+        guard untold.withLock({ $0.add(row, alone: alone) }) else { return }
+        parts.spawner.spawn { [self] in await writeUntold() }
     }
 
     private func writeUntold() async {
         var pause = Duration.milliseconds(50)
-        while let next = untold.withLock({ $0.first }), !Task.isCancelled {
+        while !Task.isCancelled, let next = untold.withLock({ $0.next() }) {
             do throws(Fault) {
                 try await commit(next)
             } catch  where error.reason == .storeConflict {
@@ -219,7 +216,7 @@ extension VMService {
                 pause = min(pause * 2, .seconds(2))
                 continue
             }
-            untold.withLock { _ = $0.removeFirst() }
+            untold.withLock { $0.written() }
             pause = .milliseconds(50)
         }
     }

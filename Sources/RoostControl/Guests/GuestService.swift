@@ -30,7 +30,7 @@ package final class GuestService: Sendable {
         let vm = try await reachable(reference, project)
         var request = request
         request.image = vm.spec.image
-        try vms.auditEntry(vm, request.arguments.joined(separator: " "))
+        vms.auditEntry(vm, request.arguments.joined(separator: " "))
         let session: any ExecSession
         do throws(Fault) {
             session = try await vms.parts.nodes.link(vm.status.node).exec(vm.id, request)
@@ -53,7 +53,7 @@ package final class GuestService: Sendable {
             )
         }
         let vm = try await reachable(reference, project)
-        try vms.auditEntry(vm, request.path)
+        vms.auditEntry(vm, request.path)
         do throws(Fault) {
             return try await vms.parts.nodes.link(vm.status.node).copy(vm.id, request)
         } catch { throw error.of(vm) }

@@ -68,8 +68,8 @@ package final class VMService: Sendable {
     let restarting = Mutex<Set<VMID>>([])
     /// Names the rows of events.
     let eventKeys: EventKeys
-    /// What is nobody's commit, such as an event that is only seen, until it is written; the oldest first.
-    let untold = Mutex<[Batch]>([])
+    /// What is nobody's commit, such as an event that is only seen.
+    let untold = Mutex(Outbox())
 
     package init(_ parts: ControlParts) {
         self.parts = parts

@@ -45,25 +45,31 @@ package struct Gate: ServerInterceptor {
             Array(request.metadata[stringValues: "authorization"]),
             Peer(context)
         )
-        let call = audited(method, caller)
-        let response = try await serving(caller, call) { try await next(request, context) }
+        let call = try audited(method, caller)
+        let response = try await serving(caller, call, whoLeaves: .opCancelled) {
+            try await next(request, context)
+        }
         return response.wrappingProducer { producer, writer in
-            let end = try await serving(caller, call) { try await producer(writer) }
+            // Whoever leaves while it is answered takes nothing back.
+            let end = try await serving(caller, call, whoLeaves: nil) { try await producer(writer) }
             if let call { trail?.endAudit(call) }
             return end
         }
     }
 
-    private func audited(_ method: String, _ caller: Caller) -> AuditedCall? {
+    private func audited(_ method: String, _ caller: Caller) throws(Fault) -> AuditedCall? {
         guard let trail, table[method]?.isAudited(method) == true, let call = Call.current else {
             return nil
         }
-        return trail.auditedCall(by: caller.principal, method, call.operation)
+        return try trail.auditedCall(by: caller.principal, method, call.operation)
     }
 
+    /// Runs `body` as what `caller` asked for. What it throws refuses `call`: with the fault's reason, or
+    /// with `whoLeaves` when it is no fault, as when the caller is gone.
     private func serving<Result: Sendable>(
         _ caller: Caller,
         _ call: AuditedCall?,
+        whoLeaves: Reason?,
         _ body: () async throws -> Result
     ) async throws -> Result {
         do {
@@ -71,8 +77,8 @@ package struct Gate: ServerInterceptor {
                 try await AuditedCall.$current.withValue(call) { try await body() }
             }
         } catch {
-            let reason = (error as? Fault)?.reason.rawValue
-            if let call { trail?.endAudit(call, refusal: reason ?? "CANCELLED") }
+            let reason = (error as? Fault)?.reason ?? whoLeaves
+            if let call { trail?.endAudit(call, refusal: reason?.rawValue) }
             throw error
         }
     }
