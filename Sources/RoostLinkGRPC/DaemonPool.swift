@@ -1,7 +1,7 @@
 import GRPCCore
 import GRPCNIOTransportHTTP2
 package import Logging
-import RoostAPI
+package import RoostAPI
 package import RoostModel
 import RoostTrust
 import Synchronization
@@ -43,6 +43,9 @@ package final class DaemonPool: Sendable {
     private let started = ContinuousClock.now
     private let run: Runner
     private let log: Logger
+    /// The calls that were tried; those that an open breaker turned away were not. Of a stream, its
+    /// beginning.
+    package let tally = CallTally(.client)
 
     /// Shows `credentials` to every node; `run` owns the connections.
     package init(credentials: FleetCredentials, log: Logger, run: @escaping Runner) {

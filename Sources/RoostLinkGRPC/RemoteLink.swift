@@ -14,6 +14,7 @@ package struct RemoteLink: NodeLink {
     private let pool: DaemonPool
 
     typealias Service = Roost_Node_V1_NodeLinkService.Client<HTTP2ClientTransport.Posix>
+    private typealias Method = Roost_Node_V1_NodeLinkService.Method
 
     /// How long questions may take.
     static let patience = Duration.seconds(10)
@@ -35,6 +36,7 @@ package struct RemoteLink: NodeLink {
         while true {
             do throws(Fault) {
                 let value = try await call(
+                    Method.Apply.descriptor,
                     within: Self.workPatience,
                     for: delta.operation
                 ) { service, metadata, options in
@@ -49,7 +51,7 @@ package struct RemoteLink: NodeLink {
     }
 
     package func preempt(_ vm: VMID, operation: OperationID) async throws(Fault) {
-        _ = try await call { service, metadata, options in
+        _ = try await call(Method.Preempt.descriptor) { service, metadata, options in
             let request = Roost_Node_V1_PreemptRequest.with {
                 $0.vmID = vm.description
                 $0.operation = operation.description
@@ -60,21 +62,21 @@ package struct RemoteLink: NodeLink {
     }
 
     package func inspect(_ vm: VMID) async throws(Fault) -> VMReport? {
-        let json = try await call { service, metadata, options in
+        let json = try await call(Method.Inspect.descriptor) { service, metadata, options in
             try await service.inspect(request(vm), metadata: metadata, options: options).json
         }
         return json.isEmpty ? nil : try ModelCoding.value(VMReport.self, json)
     }
 
     package func assignment(_ vm: VMID) async throws(Fault) -> VMAssignment? {
-        let json = try await call { service, metadata, options in
+        let json = try await call(Method.GetAssignment.descriptor) { service, metadata, options in
             try await service.getAssignment(request(vm), metadata: metadata, options: options).json
         }
         return json.isEmpty ? nil : try ModelCoding.value(VMAssignment.self, json)
     }
 
     package func observe() async throws(Fault) -> NodeReport {
-        let json = try await call { service, metadata, options in
+        let json = try await call(Method.Observe.descriptor) { service, metadata, options in
             let request = Roost_Node_V1_ObserveRequest()
             return try await service.observe(request, metadata: metadata, options: options).json
         }
@@ -84,6 +86,7 @@ package struct RemoteLink: NodeLink {
     package func changes(after cursor: UInt64) async throws(Fault) -> ReportPage {
         let request = Roost_Node_V1_GetChangesRequest.with { $0.cursor = cursor }
         let json = try await call(
+            Method.GetChanges.descriptor,
             within: NodeLinkSkin.patience + Self.patience
         ) { service, metadata, options in
             try await service.getChanges(request, metadata: metadata, options: options).json
@@ -92,7 +95,10 @@ package struct RemoteLink: NodeLink {
     }
 
     package func usage() async throws(Fault) -> NodeUsage {
-        let json = try await call(within: Self.workPatience) { service, metadata, options in
+        let json = try await call(Method.GetUsage.descriptor, within: Self.workPatience) {
+            service,
+            metadata,
+            options in
             let request = Roost_Node_V1_GetUsageRequest()
             return try await service.getUsage(request, metadata: metadata, options: options).json
         }
@@ -104,7 +110,7 @@ package struct RemoteLink: NodeLink {
             $0.image = image
             $0.kernel = kernel
         }
-        let json = try await call { service, metadata, options in
+        let json = try await call(Method.Resolve.descriptor) { service, metadata, options in
             try await service.resolve(request, metadata: metadata, options: options).json
         }
         return try ModelCoding.value(ResolvedImages.self, json)
@@ -118,7 +124,10 @@ package struct RemoteLink: NodeLink {
         }
         // Following waits for the guest to say something.
         let limit = request.follow ? Duration.seconds(3600) : Self.patience
-        let piece = try await call(within: limit) { service, metadata, options in
+        let piece = try await call(Method.ReadLog.descriptor, within: limit) {
+            service,
+            metadata,
+            options in
             try await service.readLog(wanted, metadata: metadata, options: options)
         }
         return LogPiece(
@@ -130,7 +139,7 @@ package struct RemoteLink: NodeLink {
     }
 
     package func guestStatus(_ vm: VMID) async throws(Fault) -> GuestStatus {
-        let json = try await call { service, metadata, options in
+        let json = try await call(Method.GetGuestStatus.descriptor) { service, metadata, options in
             try await service.getGuestStatus(request(vm), metadata: metadata, options: options).json
         }
         return try ModelCoding.value(GuestStatus.self, json)
@@ -144,7 +153,9 @@ package struct RemoteLink: NodeLink {
         }
         let (client, _) = try pool.admit(node)
         let session = RemoteExec(self, Service(wrapping: client), metadata(for: request.session))
-        try await session.open(start)
+        try await counted(Method.Exec.descriptor) { () async throws(Fault) in
+            try await session.open(start)
+        }
         pool.note(node, answered: true)
         return session
     }
@@ -157,7 +168,9 @@ package struct RemoteLink: NodeLink {
         }
         let (client, _) = try pool.admit(node)
         let session = RemoteCopy(self, Service(wrapping: client), metadata(for: nil))
-        try await session.open(start)
+        try await counted(Method.Copy.descriptor) { () async throws(Fault) in
+            try await session.open(start)
+        }
         pool.note(node, answered: true)
         return session
     }
@@ -171,6 +184,7 @@ package struct RemoteLink: NodeLink {
     }
 
     private func call<Answer: Sendable>(
+        _ method: MethodDescriptor,
         within limit: Duration = patience,
         for operation: OperationID? = nil,
         _ body: @Sendable (Service, Metadata, CallOptions) async throws -> Answer
@@ -179,16 +193,32 @@ package struct RemoteLink: NodeLink {
         var options = CallOptions.defaults
         options.timeout = limit
         options.waitForReady = false
-        do {
-            let answer = try await body(
-                Service(wrapping: client),
-                metadata(for: operation),
-                options
-            )
-            pool.note(node, answered: true)
-            return answer
-        } catch {
-            throw fault(error)
+        return try await counted(method) { () async throws(Fault) in
+            do {
+                let answer = try await body(
+                    Service(wrapping: client),
+                    metadata(for: operation),
+                    options
+                )
+                pool.note(node, answered: true)
+                return answer
+            } catch {
+                throw fault(error)
+            }
+        }
+    }
+
+    /// Does `work`, and counts it as a call of `method`.
+    private func counted<Answer>(
+        _ method: MethodDescriptor,
+        _ work: () async throws(Fault) -> Answer
+    ) async throws(Fault) -> Answer {
+        let start = ContinuousClock.now
+        var code: RPCError.Code?
+        defer { pool.tally.add(method, code, after: ContinuousClock.now - start) }
+        do throws(Fault) { return try await work() } catch {
+            code = RPCError.Code(error.code)
+            throw error
         }
     }
 

@@ -3,7 +3,8 @@ import RoostAPI
 import RoostModel
 import Synchronization
 
-/// Who is being served: what a restart would cut off, and whether anybody has asked for anything.
+/// Who is being served: what a restart would cut off, whether anybody has asked for anything, and how
+/// calls ended.
 ///
 /// Stands inside ``RoostAPI/CallInterceptor``, which knows the op id.
 final class CallMeter: ServerInterceptor {
@@ -16,6 +17,8 @@ final class CallMeter: ServerInterceptor {
     private static let sessions: Set<String> = ["Exec", "CopyIn", "CopyOut"]
 
     private let state = Mutex(State())
+    /// The calls that have ended.
+    let tally = CallTally(.server)
 
     /// How many calls have begun since the start. It only rises.
     var begun: Int { state.withLock(\.begun) }
@@ -40,21 +43,33 @@ final class CallMeter: ServerInterceptor {
                 _ context: ServerContext
             ) async throws -> StreamingServerResponse<Output>
     ) async throws -> StreamingServerResponse<Output> {
-        let number = begin(context.descriptor.method, Call.current?.operation.description ?? "")
+        let (method, start) = (context.descriptor, ContinuousClock.now)
+        let number = begin(method.method, Call.current?.operation.description ?? "")
+        let end = { @Sendable (error: (any Error)?) in
+            self.end(number)
+            let code = error.map { Ending($0).code }
+            self.tally.add(method, code, after: ContinuousClock.now - start)
+        }
         let response: StreamingServerResponse<Output>
         do {
             response = try await next(request, context)
         } catch {
-            end(number)
+            end(error)
             throw error
         }
-        guard case .success = response.accepted else {
-            end(number)
+        if case .failure(let error) = response.accepted {
+            end(error)
             return response
         }
         return response.wrappingProducer { producer, writer in
-            defer { self.end(number) }
-            return try await producer(writer)
+            do {
+                let metadata = try await producer(writer)
+                end(nil)
+                return metadata
+            } catch {
+                end(error)
+                throw error
+            }
         }
     }
 

@@ -1,4 +1,5 @@
 import Glibc
+import RoostAPI
 import RoostConnect
 import RoostControl
 import RoostLinux
@@ -10,6 +11,9 @@ import RoostStore
 struct Pages: Sendable {
     let vms: VMService
     let store: any Store
+    let fleet: FleetService
+    /// How the calls ended that this daemon answered, and those that it made to nodes.
+    let tallies: [CallTally]
     let startedAt: ContinuousClock.Instant
 
     func answer(_ request: WebRequest) async -> WebResponse? {
@@ -61,6 +65,11 @@ struct Pages: Sendable {
         for state in VMState.allCases {
             text += "roost_vms{state=\"\(state.rawValue)\"} \(byState[state] ?? 0)\n"
         }
+        let nodes = fleet.list().map(\.facts.state)
+        text += family("roost_nodes", "gauge", "Nodes by their state.")
+        for state in NodeState.allCases {
+            text += "roost_nodes{state=\"\(state.rawValue)\"} \(nodes.count { $0 == state })\n"
+        }
         let revision = try await store.revision().number
         text += counter("roost_store_commits", "Commits since the store was made.", format)
         text += "roost_store_commits_total \(revision)\n"
@@ -78,6 +87,7 @@ struct Pages: Sendable {
         let uptime = (ContinuousClock.now - startedAt).components.seconds
         text += family("roost_uptime_seconds", "gauge", "Since the daemon began to serve.")
         text += "roost_uptime_seconds \(uptime)\n"
+        for tally in tallies { text += tally.exposition(isOpenMetrics: format == .openMetrics) }
         return format == .openMetrics ? text + "# EOF\n" : text
     }
 

@@ -250,7 +250,13 @@ struct World: Sendable {
             memoryDirectory: host.memoryDirectory,
             store: { await stores.finding() }
         )
-        pages = Pages(vms: vms, store: stores.control, startedAt: startedAt)
+        pages = Pages(
+            vms: vms,
+            store: stores.control,
+            fleet: fleet,
+            tallies: [meter.tally] + (reach.map { [$0.tally] } ?? []),
+            startedAt: startedAt
+        )
     }
 
     /// Finds everything again: the node what runs, the control side what it had accepted.

@@ -86,6 +86,14 @@ struct RemoteLinkTests {
                     _ = try await pool.link(NodeID(bits: 2)).observe()
                 }
                 #expect(unknown?.reason == .nodeUnreachable)
+                // For Prometheus: by how they ended, and without those that never went out.
+                let told = pool.tally.exposition(isOpenMetrics: false)
+                let observe =
+                    "{grpc_service=\"roost.node.v1.NodeLinkService\",grpc_method=\"Observe\""
+                let handled = "grpc_client_handled_total\(observe),grpc_code="
+                #expect(told.contains("\(handled)\"OK\"} 200\n"), "\(told)")
+                #expect(told.contains("\(handled)\"Unavailable\"} "), "\(told)")
+                #expect(!told.contains("grpc_client_handling_seconds_count\(observe)} 401\n"))
             }
         }
     }

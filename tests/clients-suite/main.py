@@ -25,7 +25,16 @@ def pages(port):
         check("/metrics: counts VMs", 'roost_vms{state="STOPPED"}' in text, text[:300])
         if "openmetrics" in answer.header("content-type"):
             check("/metrics: OpenMetrics ends with its mark", text.endswith("# EOF\n"), text[-80:])
+            check("/metrics: OpenMetrics names a counter's family without its ending",
+                  "# TYPE grpc_server_handled counter\n" in text, text[-3000:])
     plain = raw(port, "GET", "/metrics", headers={"Accept": "text/plain"})
+    told = plain.body.decode()
+    method = 'grpc_service="roost.compute.v1.VMService",grpc_method="GetVM"'
+    for line in ('grpc_server_handled_total{%s,grpc_code="OK"} ' % method,
+                 'grpc_server_handled_total{%s,grpc_code="NotFound"} ' % method,
+                 'grpc_server_handling_seconds_bucket{%s,le="+Inf"} ' % method,
+                 'roost_nodes{state="READY"} 1'):
+        check(f"/metrics has {line}", "\n" + line in told, told[-3000:])
     run = subprocess.run(["promtool", "check", "metrics"], input=plain.body, capture_output=True,
                          timeout=20, check=False)
     check("promtool check metrics", run.returncode == 0 and not run.stderr.strip(),

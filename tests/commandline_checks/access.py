@@ -281,6 +281,8 @@ def checks(runner, programs, base):
             claim(fleet.call("/metrics", method="GET")[0] == 401, "metrics want a token")
             status, text = fleet.call("/metrics", viewer, method="GET")
             claim(status == 200 and "roost_vms" in text, status, text)
+            claim('grpc_client_handled_total{grpc_service="roost.node.v1.NodeLinkService",'
+                  'grpc_method="Apply",grpc_code="OK"}' in text, "calls to nodes:", text)
             listing = f"{VM}/ListVMs"
             fleet.refused(403, "FOREIGN_ORIGIN", listing, viewer, Host="evil.example")
             fleet.refused(403, "FOREIGN_ORIGIN", listing, viewer, Origin="https://evil.example")

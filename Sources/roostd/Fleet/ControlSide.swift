@@ -50,6 +50,8 @@ extension Authority {
 struct PooledReach: NodeReach {
     let pool: DaemonPool
 
+    var tally: CallTally { pool.tally }
+
     func link(_ node: NodeID) -> any NodeLink { pool.link(node) }
 
     func set(_ node: NodeID, host: String, port: Int) {
