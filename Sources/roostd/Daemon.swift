@@ -69,7 +69,7 @@ struct Daemon {
         guard settings.dev else {
             throw .invalid(
                 "--listen",
-                "needs tokens without --dev, which this build does not have; use the Unix socket"
+                "is for --dev; use the Unix socket, or --role control with --api-listen"
             )
         }
         guard tcp.host == "127.0.0.1" || tcp.host == "::1" || tcp.host == "localhost" else {

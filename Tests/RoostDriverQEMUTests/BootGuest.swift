@@ -8,7 +8,7 @@ enum BootGuest: CaseIterable {
     case flood
     /// Prints one letter and powers the machine off through ACPI.
     case powersOff
-    /// Prints a … z within half a second and then powers off.
+    /// Prints a … z within three seconds and then powers off.
     case powersOffLater
     /// Prints one letter and resets the machine, for ever.
     case resets
@@ -20,7 +20,7 @@ enum BootGuest: CaseIterable {
         switch self {
         case .counter: return alphabet(delay(microseconds: 5000))
         case .powersOffLater:
-            return alphabet(delay(microseconds: 20_000)).dropLast(2) + powerOff
+            return alphabet(delay(microseconds: 120_000)).dropLast(2) + powerOff
         case .flood: return alphabet([])
         case .powersOff:
             return [0xb3, 0x61] + say + powerOff
@@ -35,9 +35,9 @@ enum BootGuest: CaseIterable {
     }
 
     /// The BIOS's own wait, int 0x15 with AH = 0x86 and CX:DX microseconds.
-    private func delay(microseconds: UInt16) -> [UInt8] {
-        let (low, high) = (UInt8(microseconds & 255), UInt8(microseconds >> 8))
-        return [0xb4, 0x86, 0x31, 0xc9, 0xba, low, high, 0xcd, 0x15]
+    private func delay(microseconds: UInt32) -> [UInt8] {
+        let bytes = (0..<4).map { UInt8(microseconds >> ($0 * 8) & 255) }
+        return [0xb4, 0x86, 0xb9, bytes[2], bytes[3], 0xba, bytes[0], bytes[1], 0xcd, 0x15]
     }
 
     private func alphabet(_ delay: [UInt8]) -> [UInt8] {

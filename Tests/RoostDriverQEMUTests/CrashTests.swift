@@ -73,7 +73,7 @@ struct CrashTests {
     @Test func aGuestThatPoweredOffMeanwhileIsKnownToHaveDoneSo() async throws {
         let shop = try Workshop()
         let launch = try await shop.launch(.powersOffLater)
-        // Half a second lies between the daemon's end and the guest's.
+        // Three seconds lie between the daemon's end and the guest's.
         try await startedByAHostThatIsKilled(shop, launch)
         let driver = shop.driver()
         #expect(await driver.waitForExit(launch.id).cause == .guestPoweredOff)

@@ -76,12 +76,10 @@ struct RemoteLinkTests {
                     _ = try await pool.link(dead).observe()
                 }
                 #expect(first?.reason == .nodeUnreachable)
-                let began = ContinuousClock.now
                 for _ in 0..<200 {
                     await #expect(throws: Fault.self) { _ = try await pool.link(dead).observe() }
                     _ = try await pool.link(scene.local.node).observe()
                 }
-                #expect(ContinuousClock.now - began < .seconds(20))
                 let unknown = await #expect(throws: Fault.self) {
                     _ = try await pool.link(NodeID(bits: 2)).observe()
                 }
@@ -92,8 +90,10 @@ struct RemoteLinkTests {
                     "{grpc_service=\"roost.node.v1.NodeLinkService\",grpc_method=\"Observe\""
                 let handled = "grpc_client_handled_total\(observe),grpc_code="
                 #expect(told.contains("\(handled)\"OK\"} 200\n"), "\(told)")
-                #expect(told.contains("\(handled)\"Unavailable\"} "), "\(told)")
-                #expect(!told.contains("grpc_client_handling_seconds_count\(observe)} 401\n"))
+                let tried = told.split(separator: "\n")
+                    .first { $0.hasPrefix("\(handled)\"Unavailable\"} ") }
+                    .flatMap { Int($0.split(separator: " ").last ?? "") }
+                #expect((1..<100).contains(try #require(tried)), "\(told)")
             }
         }
     }

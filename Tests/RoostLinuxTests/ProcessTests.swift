@@ -76,20 +76,22 @@ struct ProcessTests {
     }
 
     @Test func aToolThatHangsIsKilledAndReaped() async throws {
+        let time = unmistakable()
         let fault = await #expect(throws: Fault.self) {
-            try await runTool("/bin/sleep", ["7391"], deadline: .milliseconds(50))
+            try await runTool("/bin/sleep", [time], deadline: .milliseconds(50))
         }
         #expect(fault?.reason == .deadline)
-        // It would sleep for two hours.
-        #expect(ProcessTable.processes(withArgumentContaining: "7391").isEmpty)
+        // It would sleep for years.
+        #expect(ProcessTable.processes(withArgumentContaining: time).isEmpty)
     }
 
     @Test func aCancelledToolIsKilled() async throws {
-        let task = Task { try await runTool("/bin/sleep", ["7392"], deadline: .seconds(60)) }
+        let time = unmistakable()
+        let task = Task { try await runTool("/bin/sleep", [time], deadline: .seconds(60)) }
         task.cancel()
         let fault = await #expect(throws: Fault.self) { _ = try await task.value }
         #expect(fault?.reason == .opCancelled)
-        #expect(ProcessTable.processes(withArgumentContaining: "7392").isEmpty)
+        #expect(ProcessTable.processes(withArgumentContaining: time).isEmpty)
     }
 
     @Test func outputIsBoundedAndTheToolStillEnds() async throws {
@@ -139,3 +141,6 @@ struct ProcessTests {
 func openDescriptors() -> Int {
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count) ?? 0
 }
+
+/// Seconds that stand in no other process' arguments.
+private func unmistakable() -> String { "\(UInt64.random(in: 70_000_000_000...79_999_999_999))" }

@@ -42,7 +42,7 @@ struct GreeterTests {
         let (deaf, awake) = (ScriptedPeer(), ScriptedPeer())
         // What it would answer; 3 is the third connection's own number.
         awake.say(Hello(side: .guest, nonce: 3).encoded())
-        let greeter = Greeter(clock: ContinuousClock(), patience: .milliseconds(500))
+        let greeter = Greeter(clock: ContinuousClock(), patience: .seconds(1))
         try await connecting(to: [deaf, ScriptedPeer(), awake]) { connect in
             let connection = try await greeter.greeted(connect)
             #expect(try await connection.ready().nonce == 3)

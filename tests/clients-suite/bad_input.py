@@ -12,7 +12,7 @@ import tempfile
 import grpc
 from roost.compute.v1 import vm_service_pb2, vm_service_pb2_grpc
 
-from harness import (OPS, VMS, Daemon, Refusal, ask, check, clean_environment, describes, equal,
+from harness import (OPS, PATIENCE, VMS, Daemon, Refusal, ask, check, clean_environment, describes, equal,
                      everything, free_port, in_parallel, op_id, post, raw, refused, spec, unchanged)
 from clients import grpc_refusal
 
@@ -221,7 +221,7 @@ def sizes(daemon):
                 capture_output=True, timeout=30, check=False)
         check("10 MB by curl: refused", run.stdout.endswith(b"\n429")
               and b"resource_exhausted" in run.stdout, run.stdout[-300:])
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
             peer.sendall(b"POST /%s/CreateVM HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
                          b"application/json\r\nContent-Length: 10000000\r\n\r\n{" % VMS.encode())
             answer = peer.recv(65_536)
@@ -243,7 +243,7 @@ def sizes(daemon):
 def endless(port):
     """Sends chunks until there is an answer; how many bytes went, and the answer."""
     sent = 0
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
         peer.sendall(b"POST /%s/CreateVM HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
                      b"application/json\r\nTransfer-Encoding: chunked\r\n\r\n" % VMS.encode())
         chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
@@ -442,7 +442,7 @@ def rebinding(port):
                                         options=[("grpc.default_authority", "evil.example")])
         try:
             vm_service_pb2_grpc.VMServiceStub(channel).ListVMs(
-                vm_service_pb2.ListVMsRequest(), timeout=10)
+                vm_service_pb2.ListVMsRequest(), timeout=PATIENCE)
             check("a foreign :authority over gRPC is refused", False)
         except grpc.RpcError as error:
             equal("a foreign :authority over gRPC", grpc_refusal(error).reason, "FOREIGN_ORIGIN")
@@ -472,7 +472,7 @@ def starts(binaries, scratch):
         state = os.path.join(scratch, "refused-state")
         name = f"roostd {' '.join(arguments)[:60]}"
         run = subprocess.run([os.path.join(binaries, "roostd"), *arguments], capture_output=True,
-                             timeout=20, check=False, stdin=subprocess.DEVNULL,
+                             timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL,
                              env=clean_environment({"ROOST_STATE_DIR": state}))
         output = (run.stderr + run.stdout).decode()
         equal(f"{name}: exit code", run.returncode, 2)
@@ -481,11 +481,11 @@ def starts(binaries, scratch):
     port = free_port()
     with Daemon(binaries, scratch, port=port) as first:
         run = subprocess.run([os.path.join(binaries, "roostd"), "--dev", "--listen",
-                              f"127.0.0.1:{port}"], capture_output=True, timeout=20, check=False)
+                              f"127.0.0.1:{port}"], capture_output=True, timeout=PATIENCE, check=False)
         equal("a port that is taken: exit code", run.returncode, 4)
         run = subprocess.run([os.path.join(binaries, "roostd"), "--dev", "--listen",
                               f"127.0.0.1:{free_port()}", "--socket", first.socket_path],
-                             capture_output=True, timeout=20, check=False)
+                             capture_output=True, timeout=PATIENCE, check=False)
         equal("a socket that is served: exit code", run.returncode, 4)
         equal("the first one serves on", raw(port, "GET", "/healthz").status, 200)
 

@@ -14,7 +14,7 @@ from roost.node.v1 import (node_daemon_service_connect, node_daemon_service_pb2,
                            node_daemon_service_pb2_grpc)
 from roost.ops.v1 import operation_service_connect, operation_service_pb2, operation_service_pb2_grpc
 
-from harness import NODE, OPS, VMS, Answer, Refusal
+from harness import NODE, OPS, PATIENCE, VMS, Answer, Refusal
 
 MODULES = {
     VMS: (vm_service_pb2, vm_service_pb2_grpc, vm_service_connect, "VMService"),
@@ -121,7 +121,7 @@ class GRPC:
         self.stubs = {service: getattr(modules[1], f"{modules[3]}Stub")(self.channel)
                       for service, modules in MODULES.items()}
 
-    def call(self, service, method, fields, op=None, timeout=20):
+    def call(self, service, method, fields, op=None, timeout=PATIENCE):
         metadata = [("roost-op-id", op)] if op else []
         function = getattr(self.stubs[service], method)
         try:

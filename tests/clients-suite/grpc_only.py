@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from roost.compute.v1 import vm_service_pb2
 
-from harness import VMS, NODE, ask, check, equal, op_id, spec
+from harness import NODE, PATIENCE, VMS, ask, check, equal, op_id, spec
 from clients import grpc_refusal
 
 
@@ -21,15 +21,15 @@ def health(client):
     """grpc.health.v1, Check and Watch."""
     stub = health_pb2_grpc.HealthStub(client.channel)
     for service in ("", VMS, NODE):
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
         equal(f"health of '{service}'", answer.status, health_pb2.HealthCheckResponse.SERVING)
     try:
-        stub.Check(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=10)
+        stub.Check(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=PATIENCE)
         check("health of an unknown service is refused", False)
     except grpc.RpcError as error:
         equal("health of an unknown service", error.code(), grpc.StatusCode.NOT_FOUND)
         check("its error carries an op id", "(op-" in error.details(), error.details())
-    stream = stub.Watch(health_pb2.HealthCheckRequest(service=VMS), timeout=20)
+    stream = stub.Watch(health_pb2.HealthCheckRequest(service=VMS), timeout=PATIENCE)
     first = next(stream)
     equal("health watch: first", first.status, health_pb2.HealthCheckResponse.SERVING)
     ended = threading.Event()
@@ -47,7 +47,7 @@ def health(client):
     check("health watch: nothing more until it changes", reader.is_alive())
     stream.cancel()
     check("health watch: ends when cancelled", ended.wait(5))
-    unknown = stub.Watch(health_pb2.HealthCheckRequest(service="no.such"), timeout=20)
+    unknown = stub.Watch(health_pb2.HealthCheckRequest(service="no.such"), timeout=PATIENCE)
     equal("health watch of an unknown service", next(unknown).status,
           health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
     unknown.cancel()
@@ -70,7 +70,7 @@ def reflection(client):
     vm_service_pb2.DESCRIPTOR.CopyToProto(local)
     stub = reflection_pb2_grpc.ServerReflectionStub(client.channel)
     request = reflection_pb2.ServerReflectionRequest(file_by_filename="no/such.proto")
-    answer = next(stub.ServerReflectionInfo(iter([request]), timeout=10))
+    answer = next(stub.ServerReflectionInfo(iter([request]), timeout=PATIENCE))
     equal("reflection of an unknown file", answer.error_response.error_code, 5)
 
 
@@ -113,7 +113,7 @@ def errors(client):
     op = op_id()
     try:
         stub.CreateVM(vm_service_pb2.CreateVMRequest(name="Bad"), metadata=[("roost-op-id", op)],
-                      timeout=10)
+                      timeout=PATIENCE)
         check("a bad create over gRPC is refused", False)
     except grpc.RpcError as error:
         equal("gRPC error: code", error.code(), grpc.StatusCode.INVALID_ARGUMENT)
@@ -143,7 +143,7 @@ def errors(client):
                   f"{error.code()}: {error.details()}")
     unknown = client.channel.unary_unary(f"/{VMS}/NoSuch")
     try:
-        unknown(b"", timeout=10, metadata=[("roost-op-id", op)])
+        unknown(b"", timeout=PATIENCE, metadata=[("roost-op-id", op)])
         check("an unknown method over gRPC is refused", False)
     except grpc.RpcError as error:
         refusal = grpc_refusal(error)
@@ -151,7 +151,7 @@ def errors(client):
               ("unimplemented", "UNKNOWN_METHOD", op))
     garbage = client.channel.unary_unary(f"/{VMS}/GetVM")
     try:
-        garbage(b"\xff\xff\xff\xff", timeout=10)
+        garbage(b"\xff\xff\xff\xff", timeout=PATIENCE)
         check("bytes that are no message are refused", False)
     except grpc.RpcError as error:
         refusal = grpc_refusal(error)
@@ -159,7 +159,7 @@ def errors(client):
               ("invalid_argument", "MALFORMED_REQUEST"))
     large = vm_service_pb2.CreateVMRequest(name="a", annotations={"a": "x" * (10 << 20)})
     try:
-        stub.CreateVM(large, timeout=20)
+        stub.CreateVM(large, timeout=PATIENCE)
         check("10 MB over gRPC are refused", False)
     except grpc.RpcError as error:
         equal("10 MB over gRPC", error.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)

@@ -16,6 +16,9 @@ from google.protobuf import json_format
 from google.rpc import error_details_pb2
 from roost.ops.v1 import details_pb2
 
+# Nothing that is waited for is a claim about time: what never comes fails a little later.
+PATIENCE = 60
+
 VMS = "roost.compute.v1.VMService"
 NODE = "roost.node.v1.NodeDaemonService"
 OPS = "roost.ops.v1.OperationService"
@@ -125,7 +128,7 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

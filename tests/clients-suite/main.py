@@ -9,7 +9,7 @@ import lives
 import oracle
 import remedies
 from clients import GRPC, Connect, Curl
-from harness import Daemon, check, equal, finish, part, raw
+from harness import PATIENCE, Daemon, check, equal, finish, part, raw
 
 
 def pages(port):
@@ -36,7 +36,7 @@ def pages(port):
                  'roost_nodes{state="READY"} 1'):
         check(f"/metrics has {line}", "\n" + line in told, told[-3000:])
     run = subprocess.run(["promtool", "check", "metrics"], input=plain.body, capture_output=True,
-                         timeout=20, check=False)
+                         timeout=PATIENCE, check=False)
     check("promtool check metrics", run.returncode == 0 and not run.stderr.strip(),
           (run.stdout + run.stderr).decode())
 

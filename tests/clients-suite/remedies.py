@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from harness import (NODE, OPS, VMS, Daemon, Refusal, ask, check, clean_environment, describes,
+from harness import (NODE, OPS, PATIENCE, VMS, Daemon, Refusal, ask, check, clean_environment, describes,
                      equal, free_port, in_parallel, is_whole, op_id, post, raw, spec)
 
 # Reasons whose remedy nobody can try against `roostd --dev`, and why.
@@ -276,7 +276,7 @@ def states(bench):
 
 def moments(binaries, scratch):
     """What only happens while something else does: a failpoint holds that moment still."""
-    hold = {"ROOST_FAILPOINT": "control.accept.after:delay=6000@2"}
+    hold = {"ROOST_FAILPOINT": "control.accept.after:delay=12000@2"}
     with Daemon(binaries, scratch, environment=hold) as daemon:
         bench = Bench(binaries, daemon)
         ask(daemon.port, "CreateVM", {"name": "busy", "spec": spec()})
@@ -308,7 +308,7 @@ def moments(binaries, scratch):
                   "KillVM" in bench.type(refusal.commands[0]))
             bench.works("OP_CANCELLED", "StartVM", {"id": "busy"})
             tried.add("OP_CANCELLED")
-    settle = {"ROOST_FAILPOINT": "control.settle.before:delay=6000@2"}
+    settle = {"ROOST_FAILPOINT": "control.settle.before:delay=12000@2"}
     with Daemon(binaries, scratch, environment=settle) as daemon:
         bench = Bench(binaries, daemon)
         ask(daemon.port, "CreateVM", {"name": "slow", "spec": spec()})
@@ -344,7 +344,7 @@ def starting(binaries, scratch):
     program = os.path.join(binaries, "roostd")
 
     def told(reason, arguments):
-        run = subprocess.run([program, "--dev", *arguments], capture_output=True, timeout=20,
+        run = subprocess.run([program, "--dev", *arguments], capture_output=True, timeout=PATIENCE,
                              check=False, env=clean_environment())
         lines = [json.loads(line) for line in run.stderr.decode().splitlines()
                  if line.startswith("{")]
@@ -418,7 +418,7 @@ def catalogue(bench):
         for count in range(len(words), 0, -1):
             run = subprocess.run(
                 [os.path.join(bench.binaries, "roost"), "help", *words[:count]],
-                capture_output=True, timeout=20, check=False, env=clean_environment())
+                capture_output=True, timeout=PATIENCE, check=False, env=clean_environment())
             if run.returncode == 0:
                 break
         usage = run.stdout.decode()

@@ -22,6 +22,8 @@ class Served(Fleet):
     def __init__(self, programs, base):
         super().__init__(programs, base)
         self.api = free_port()
+        while self.api == self.port:
+            self.api = free_port()
 
     def start_control(self):
         self.control = Process(

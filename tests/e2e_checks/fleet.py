@@ -30,7 +30,7 @@ class Fleet:
 
     def start_control(self):
         self.start(self.control, "control", "--role", "control", "--listen",
-                   f"127.0.0.1:{self.port}", "--heartbeat", "0.5")
+                   f"127.0.0.1:{self.port}", "--heartbeat", "2")
         until(lambda: os.path.exists(self.control.socket), 20, "the control plane's socket")
         until(lambda: self.control("node", "ls").code == 0, 20, "the control plane to answer")
 
@@ -128,9 +128,9 @@ def control_dies(fleet):
     fleet.kill("control")
     fleet.start_control()
     fleet.until_ready()
-    claim(ask.uptime("on-b") > up)
     for vm in ("on-a", "on-b"):
         running(ask, vm)
+    claim(ask.uptime("on-b") > up)
 
 
 def running(ask, vm):

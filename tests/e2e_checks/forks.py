@@ -18,6 +18,9 @@ done
 """
 
 
+# The last line that is whole for certain: of the one that is being written half may be there.
+LAST_LINE = "tail -n 2 /root/log | head -n 1"
+
 # Stands for OpenSSH's, which this image does not have: it is called in the same way.
 KEYGEN = """
     mkdir -p /etc/ssh /usr/bin
@@ -93,7 +96,7 @@ def one(place):
 
 def goes_on(place, vm):
     """The command that ran in the source goes on in the copy."""
-    count = "tail -n 1 /root/log"
+    count = LAST_LINE
     first = int(place.sh(vm, count).split()[0])
     until(lambda: int(place.sh(vm, count).split()[0]) > first, 5, f"the counter in {vm}")
 
@@ -148,7 +151,7 @@ def eight(place):
 
 def unlike(place, vms):
     """The numbers that the same loop drew in each: the first after the fork is different in all."""
-    logs = {vm: [line.split() for line in place.sh(vm, "cat /root/log").splitlines()]
+    logs = {vm: [line.split() for line in place.sh(vm, "cat /root/log").split("\n")[:-1]]
             for vm in vms}
     last = {vm: max(int(line[0]) for line in lines if line[2] == "box")
             for vm, lines in logs.items() if vm != "box"}
@@ -237,7 +240,7 @@ def slow_to_end(place):
     place.run_box("slow")
     place.ok("exec", "-d", "slow", "--", "sh", "-c", COUNTER)
     boot = place.sh("slow", "cat /proc/sys/kernel/random/boot_id")
-    count = "tail -n 1 /root/log"
+    count = LAST_LINE
     with HeldAtItsEnd(place.vmm("slow")) as source:
         place.ok("fork", "slow", "--name", "late")
         goes_on(place, "slow")

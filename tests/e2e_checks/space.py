@@ -1,6 +1,7 @@
 """A disk or a tmpfs for memory that is full: said before anything is begun."""
 
 import contextlib
+import errno
 import os
 import subprocess
 import threading
@@ -53,7 +54,12 @@ class Filler:
         with open(self.path, "ab") as file:
             more = free(self.folder) - leaves
             if more > 0:
-                os.posix_fallocate(file.fileno(), file.tell(), more)
+                try:
+                    os.posix_fallocate(file.fileno(), file.tell(), more)
+                except OSError as error:
+                    # Somebody was quicker: it is full.
+                    if error.errno != errno.ENOSPC:
+                        raise
 
     def release(self):
         with contextlib.suppress(FileNotFoundError):
@@ -123,8 +129,9 @@ def filled_meanwhile(place, filler):
             at = 0
         else:
             claim(result.code == 7 and "free space" in result.err, words, result)
-        if place.state_of("box") == "PAUSED":
-            place.ok("resume", "box")
+        # A guest that wrote to the full disk stands, and the VM may not have been seen standing yet.
+        place.ok("pause", "box")
+        place.ok("resume", "box")
         at = runs_on(place, at, words)
         place.fails("get", "copy", code=3)
     works(place, checkpoint)

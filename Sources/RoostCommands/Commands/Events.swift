@@ -13,7 +13,7 @@ struct Events: RoostCommand {
             With -f it goes on as things happen, also when the daemon was away for a
             while, and misses nothing: it goes on after the revision that it had read.
             Events that are not kept any more (7 days, or 1,000,000 commits) are said to
-            be gone, with status 1, and so is a reader that does not read.
+            be gone, with status 1; a reader that does not read is dropped, with status 4.
 
             Examples:
               roost events

@@ -12,14 +12,15 @@ internal import RoostModel
 ///     │ it ended with 3 or 4: another one was first
 ///     ▼
 ///  connect again for half a second ──it answers──▶ done
-///     │ that one was on its way out: spawn again (10 s in all)
+///     │ that one was on its way out: spawn again (30 s in all)
 /// ```
 struct DaemonProcess: Sendable {
     let place: DaemonPlace
     let invocation: Invocation
 
-    /// How long a daemon may take until it answers.
-    static let patience = Duration.seconds(10)
+    /// How long a daemon may take until it answers: on a busy host, with many guests to find again. One
+    /// that ends before says so at once.
+    static let patience = Duration.seconds(30)
     /// How long one that was first may take until it is looked for again whether it still is; longer
     /// each time.
     static let courtesy = Duration.milliseconds(500)
