@@ -94,7 +94,8 @@ extension Agent {
         _ request: RenewRequest,
         for operation: OperationMark
     ) throws(SystemFailure) -> any StreamTask {
-        // One whose host is gone is begun anew.
+        // One whose host is gone, or asked again, is begun anew.
+        hostKeys.abandon()
         hooks?.abandon()
         let former = hostname()
         try RoostAgent.renewIdentity(request)
@@ -116,7 +117,7 @@ extension Agent {
             done(nil)
             return task
         }
-        try HostKeys().renew(
+        hostKeys.renew(
             whenEnded: { [unowned self] pid, action in whenEnded(pid, action) },
             done: { [unowned self] failure in
                 if let failure { return done(failure.asGuestFailure) }

@@ -36,6 +36,7 @@ package final class Agent {
     let freezer = Freezer()
     /// `nil`: the machine is not this agent's.
     let generation: Generation?
+    let hostKeys = HostKeys()
     /// Those of the renewal that is under way.
     var hooks: ForkHooks?
     var mux: Mux?

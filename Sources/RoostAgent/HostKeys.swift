@@ -5,34 +5,53 @@ import RoostGuestWire
 ///
 /// Each kind that is there is made anew beside the old one and renamed over it; an sshd that runs is
 /// told to read them again. Images without keys have nothing to renew.
+///
+///     begun ▶ one key after the other ▶ done
+///       └──▶ abandoned, or begun anew ▶ what runs is killed ▶ its end ▶ the new one, if there is one
+///
+/// One renewal at a time: two would take each other's files away.
 final class HostKeys {
-    private static let folder = "/etc/ssh"
-    private var kinds: [String] = []
+    typealias Done = (SystemFailure?) -> Void
+    /// Calls the action with a child's wait status when that has ended.
+    typealias WhenEnded = (Int32, @escaping (Int32) -> Void) -> Void
 
-    /// Renews them one after the other, and calls `done` with what went wrong, if anything.
-    ///
-    /// - Throws: ``SystemFailure`` when the first one cannot be begun.
-    func renew(
-        whenEnded: @escaping (Int32, @escaping (Int32) -> Void) -> Void,
-        done: @escaping (SystemFailure?) -> Void
-    ) throws(SystemFailure) {
-        kinds = entries(of: Self.folder).sorted().compactMap { name in
+    private let folder: String
+    private var kinds: [String] = []
+    /// Whom the present renewal is for; `nil`: there is none.
+    private var done: Done?
+    /// The process that makes a key, and whether that is still wanted.
+    private var present: (pid: Int32, isWanted: Bool)?
+
+    /// - Parameter folder: where the keys are.
+    init(folder: String = "/etc/ssh") { self.folder = folder }
+
+    /// Renews them one after the other, and calls `done` with what went wrong, if anything. A renewal that
+    /// is under way is abandoned.
+    func renew(whenEnded: @escaping WhenEnded, done: @escaping Done) {
+        abandon()
+        kinds = entries(of: folder).sorted().compactMap { name in
             guard name.hasPrefix("ssh_host_"), name.hasSuffix("_key") else { return nil }
             return String(name.dropFirst("ssh_host_".count).dropLast("_key".count))
         }
         let isAny = !kinds.isEmpty
-        next(whenEnded) { failure in
+        self.done = { failure in
             if failure == nil, isAny { Self.tellServer() }
             done(failure)
         }
+        if present == nil { next(whenEnded) }
     }
 
-    private func next(
-        _ whenEnded: @escaping (Int32, @escaping (Int32) -> Void) -> Void,
-        _ done: @escaping (SystemFailure?) -> Void
-    ) {
-        guard let kind = kinds.popLast() else { return done(nil) }
-        let path = "\(Self.folder)/ssh_host_\(kind)_key"
+    /// Ends what is under way; its `done` is not called any more.
+    func abandon() {
+        (kinds, done) = ([], nil)
+        guard let pid = present?.pid else { return }
+        present?.isWanted = false
+        kill(-pid, SIGKILL)
+    }
+
+    private func next(_ whenEnded: @escaping WhenEnded) {
+        guard let kind = kinds.popLast() else { return finish(nil) }
+        let path = "\(folder)/ssh_host_\(kind)_key"
         let fresh = "\(path).roost-new"
         let failed = { (errno: Int32) in
             SystemFailure(call: "renew", subject: path, errno: errno)
@@ -43,14 +62,24 @@ final class HostKeys {
         do throws(GuestFailure) {
             pid = try Self.begin(kind, fresh)
         } catch {
-            return done(failed(ENOEXEC))
+            return finish(failed(ENOEXEC))
         }
+        present = (pid, true)
         whenEnded(pid) { [self] status in
+            let isWanted = present?.isWanted == true
+            present = nil
+            guard isWanted else { return next(whenEnded) }
             guard status == 0, rename(fresh, path) == 0,
                 rename("\(fresh).pub", "\(path).pub") == 0
-            else { return done(failed(EIO)) }
-            next(whenEnded, done)
+            else { return finish(failed(EIO)) }
+            next(whenEnded)
         }
+    }
+
+    private func finish(_ failure: SystemFailure?) {
+        let done = done
+        (kinds, self.done) = ([], nil)
+        done?(failure)
     }
 
     private static func begin(_ kind: String, _ path: String) throws(GuestFailure) -> Int32 {

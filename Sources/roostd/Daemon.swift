@@ -69,7 +69,7 @@ struct Daemon {
         guard settings.dev else {
             throw .invalid(
                 "--listen",
-                "is for --dev; use the Unix socket, or --role control with --api-listen"
+                "is not served without --dev; use the Unix socket, or --role control with --api-listen"
             )
         }
         guard tcp.host == "127.0.0.1" || tcp.host == "::1" || tcp.host == "localhost" else {
