@@ -81,6 +81,9 @@ class Guests:
             vm, _, _ = self.boot()
             self.recipe = bare.Recipe(self.daemon.vmm(vm["id"]))
             self.delete(vm["id"])
+        arguments = " ".join(self.recipe.arguments)
+        self.table.fact("guests", "with KVM" if "accel=kvm" in arguments else
+                        "emulated (TCG): no figure here is of KVM")
 
     def bare_boot(self):
         """(machine, its channel, seconds from spawn to the end of `true`)."""

@@ -7,7 +7,7 @@ from lib.stats import difference, duration, median, percentile, ratio, verdict
 
 PAGE = """# Figures
 
-Written by `make bench` (`Benchmarks/bench`); do not edit. All sides of a row were taken in turns
+Written by `make bench` (`Benchmarks/bench`). All sides of a row were taken in turns
 (A B A B) in one run on one machine. The clock stops at what a guest or a client saw, never at
 "sent". p99 is the nearest rank: with n = 30 it is the slowest. Intervals are 95 %, by bootstrap of
 the medians (2,000 draws). A row whose machine was not quiet is refused, or says that it was forced.
@@ -42,6 +42,11 @@ class Table:
     def __init__(self, facts):
         self.facts, self.rows, self.texts, self.quiet = facts, [], [], []
         self.begun = time.monotonic()
+
+    def fact(self, name, text):
+        """One more of what the machine is, once."""
+        if (name, text) not in self.facts:
+            self.facts.append((name, text))
 
     def add(self, number, what, n="", p50="", p99="", beside="", compared="", target="",
             judged=""):

@@ -38,10 +38,12 @@ final class HostKeyTests {
     private func isRenewed() throws -> Bool {
         let left = try FileManager.default.contentsOfDirectory(atPath: folder)
         guard left.count == 4 else { return false }
-        return try ["ed25519", "ecdsa"].allSatisfy { kind in
-            try String(contentsOf: key(kind), encoding: .utf8).contains("PRIVATE KEY")
-                && String(contentsOf: key(kind, ".pub"), encoding: .utf8).hasPrefix("ssh-")
-                || String(contentsOf: key(kind, ".pub"), encoding: .utf8).hasPrefix("ecdsa-")
+        return try [("ed25519", "ssh-ed25519 "), ("ecdsa", "ecdsa-sha2-")].allSatisfy {
+            kind,
+            begins in
+            let secret = try String(contentsOf: key(kind), encoding: .utf8)
+            let shown = try String(contentsOf: key(kind, ".pub"), encoding: .utf8)
+            return secret.contains("PRIVATE KEY") && shown.hasPrefix(begins)
         }
     }
 
