@@ -132,7 +132,7 @@ let package = Package(
         library("RoostStorePostgres", ["RoostModel", "RoostStore", "RoostStoreRows", "CLibPQ"]),
         library(
             "RoostDriverQEMU",
-            ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux", crypto]
+            ["RoostModel", "RoostDriver", "RoostGuestWire", "RoostHost", "RoostLinux", crypto]
         ),
         // The way to a node in another process.
         library(

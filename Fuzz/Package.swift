@@ -85,7 +85,7 @@ let package = Package(
         library(
             "RoostDriverQEMU",
             [
-                "RoostModel", "RoostDriver", "RoostHost", "RoostLinux",
+                "RoostModel", "RoostDriver", "RoostGuestWire", "RoostHost", "RoostLinux",
                 product("Crypto", "swift-crypto"),
             ]
         ),

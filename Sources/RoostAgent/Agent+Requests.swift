@@ -55,7 +55,7 @@ extension Agent {
                 say("set the clock by \(lag / 1_000_000) ms", for: operation)
             case .renewIdentity(let request):
                 return try renew(request, for: operation)
-            case .freeze: return try freezeTask()
+            case .freeze: return try freezeTask(for: operation)
             case .thaw: thaw()
             case .settle: return try settleTask()
             case .shutdown(let reboot, let grace):
@@ -71,11 +71,17 @@ extension Agent {
         return AnswerTask([.done(bytes: 0)])
     }
 
-    private func freezeTask() throws(SystemFailure) -> any StreamTask {
+    private func freezeTask(
+        for operation: OperationMark
+    ) throws(SystemFailure) -> any StreamTask {
         let task = DeferredTask()
+        // The one of an earlier order first: with its end the ports are closed.
+        life = nil
+        life = role.mayChangeMachine ? VMMLife(of: operation) : nil
         try freezer.freeze(on: loop) { [unowned self] failure in
             sessions.hold(failure == nil)
             lastWord = failure == nil ? task : nil
+            if failure != nil { life = nil }
             task.finish(failure.map { .failed($0.asGuestFailure) } ?? .done(bytes: 0))
         }
         return task
@@ -85,6 +91,7 @@ extension Agent {
         freezer.thaw()
         sessions.hold(false)
         lastWord = nil
+        life = nil
     }
 
     /// A renewal: what is renewed at once, new host keys where there are any, the hooks; and then

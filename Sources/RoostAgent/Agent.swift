@@ -48,6 +48,8 @@ package final class Agent {
     }
     /// Whether nothing is left to be said before it may stand still too.
     private var isToStand = false
+    /// While the machine stands still for the host, where its VMM shows one.
+    var life: VMMLife?
     var isStopping = false
     private var children: [Int32: (Int32) -> Void] = [:]
 
@@ -112,8 +114,33 @@ package final class Agent {
             !tasks.values.contains(where: { $0 === lastWord })
         else { return }
         isToStand = false
+        guard !goesOnByItself() else { return }
         let goOn = Frame(epoch: mux.epoch, stream: 0, body: .goOn).encoded()
         port.stand(until: goOn) { [freezer] in freezer.release() }
+    }
+
+    /// How long those who stood still have the machine for themselves, in microseconds.
+    private static let courtesy: UInt32 = 20_000
+
+    /// Looks whether another VMM has the machine, and lets everything go on if that says so: the host's own
+    /// word comes later, by way of an interrupt and what the kernel does about it.
+    private func goesOnByItself() -> Bool {
+        // Who looks keeps a processor busy: not for longer than a hand-over takes.
+        guard let life else { return false }
+        for _ in 0..<100 {
+            switch life.change(within: 5) {
+            case .goesOn:
+                freezer.release()
+                // First whoever stood still: an emulated processor has translated none of the rest yet.
+                usleep(Self.courtesy)
+                thaw()
+                say("goes on in another VMM", for: life.operation)
+                return true
+            case .waits: return false
+            case nil: if port.hears { return false }
+            }
+        }
+        return false
     }
 
     private func recordSpoken() {

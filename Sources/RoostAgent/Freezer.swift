@@ -13,6 +13,9 @@ final class Freezer {
     /// How long the kernel may take until all stand still, in milliseconds.
     static let patience: UInt64 = 5_000
 
+    /// How often is looked at once whether all stand still, before a timer is set.
+    private static let looks = 20
+
     private let root: String
     /// A group that this agent froze, and its open `cgroup.freeze`.
     private struct Group {
@@ -42,6 +45,7 @@ final class Freezer {
     ) throws(SystemFailure) {
         forget()
         do throws(SystemFailure) {
+            // All that takes long first: until the last line everything goes on.
             try gather()
             for group in entries(of: root).sorted() where group != "roost.agent" {
                 let path = "\(root)/\(group)"
@@ -49,24 +53,48 @@ final class Freezer {
                 guard !held.contains(where: { $0.path == path }),
                     let state = text(of: "\(path)/cgroup.freeze"), state.hasPrefix("0")
                 else { continue }
-                try freeze(path)
+                try add(path)
             }
+            rehearse()
+            for group in held { try freeze(group) }
         } catch {
             thaw()
             throw error
         }
         let deadline = bootNanoseconds() + Self.patience * 1_000_000
+        for _ in 0..<Self.looks {
+            sched_yield()
+            if moving == nil { return done(nil) }
+        }
         wait(on: loop, until: deadline, in: round, done: done)
     }
 
-    private func freeze(_ path: String) throws(SystemFailure) {
+    private func add(_ path: String) throws(SystemFailure) {
         let file = open("\(path)/cgroup.freeze", O_WRONLY | O_CLOEXEC)
         // A group that has just gone has nobody in it.
         if file < 0, errno == ENOENT { return }
         held.append(Group(path: path, state: try check(file, "open", path)))
+    }
+
+    private func freeze(_ group: Group) throws(SystemFailure) {
         do throws(SystemFailure) {
-            try writeAll(file, [UInt8(ascii: "1")], path)
+            try writeAll(group.state, [UInt8(ascii: "1")], group.path)
         } catch  where error.errno == ENODEV {}
+    }
+
+    /// Freezes a group that nobody is in, and thaws it again: an emulated processor translates what it does for
+    /// the first time, and does so better while everything goes on.
+    private func rehearse() {
+        let path = "\(root)/roost.rehearsal"
+        guard mkdir(path, 0o755) == 0 || errno == EEXIST else { return }
+        defer { rmdir(path) }
+        let file = open("\(path)/cgroup.freeze", O_WRONLY | O_CLOEXEC)
+        guard file >= 0 else { return }
+        defer { close(file) }
+        for digit in [UInt8(ascii: "1"), UInt8(ascii: "0")] {
+            try? writeAll(file, [digit], path)
+            _ = text(of: "\(path)/cgroup.events")
+        }
     }
 
     /// Nobody waits any more until all stand still; what is held stays so.
@@ -95,6 +123,15 @@ final class Freezer {
         for group in held { write(group.state, &zero, 1) }
     }
 
+    /// A group in which somebody does not stand still yet.
+    private var moving: Group? {
+        held.first { group in
+            let events = text(of: "\(group.path)/cgroup.events") ?? ""
+            // A group that is gone has nobody who moves.
+            return !events.isEmpty && !events.contains("frozen 1")
+        }
+    }
+
     private func wait(
         on loop: EventLoop,
         until deadline: UInt64,
@@ -102,11 +139,6 @@ final class Freezer {
         done: @escaping (SystemFailure?) -> Void
     ) {
         guard round == self.round else { return }
-        let moving = held.first { group in
-            let events = text(of: "\(group.path)/cgroup.events") ?? ""
-            // A group that is gone has nobody who moves.
-            return !events.isEmpty && !events.contains("frozen 1")
-        }
         guard let moving else { return done(nil) }
         guard bootNanoseconds() < deadline else {
             thaw()

@@ -86,6 +86,12 @@ final class Port {
         return isReadable
     }
 
+    /// Whether the host has said or done anything that was not taken yet.
+    var hears: Bool {
+        var wish = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&wish, 1, 0) != 0
+    }
+
     /// Waits until the host says or does anything. If it begins with `word`, calls `act` before anything
     /// else. What came is taken as ever by the next ``receive()``.
     func stand(until word: [UInt8], act: () -> Void) {

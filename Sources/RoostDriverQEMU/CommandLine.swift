@@ -1,4 +1,5 @@
 package import RoostDriver
+internal import RoostGuestWire
 package import RoostModel
 
 /// What a QEMU command line is made of besides the VM: the host's side of it.
@@ -15,6 +16,8 @@ package struct CommandContext: Sendable, Hashable {
     package var isPrivate: Bool
     /// Waits for a saved state and does not run by itself after it.
     package var isIncoming: Bool
+    /// What the guest is shown of the process.
+    package var life: ProcessLife
 
     package init(
         accelerator: String,
@@ -22,7 +25,8 @@ package struct CommandContext: Sendable, Hashable {
         qmpDescriptor: Int = 3,
         agentDescriptor: Int = 4,
         isPrivate: Bool = false,
-        isIncoming: Bool = false
+        isIncoming: Bool = false,
+        life: ProcessLife
     ) {
         self.accelerator = accelerator
         self.memoryPath = memoryPath
@@ -30,6 +34,7 @@ package struct CommandContext: Sendable, Hashable {
         self.agentDescriptor = agentDescriptor
         self.isPrivate = isPrivate
         self.isIncoming = isIncoming
+        self.life = life
     }
 }
 
@@ -102,6 +107,7 @@ private func base(_ launch: VMLaunch, _ context: CommandContext) -> [String] {
         // Written to vmm.log, so that a power-off is known even when no daemon was there to see it.
         "-trace", "qemu_system_shutdown_request",
         "-device", "pvpanic-pci", "-action", "panic=exit-failure",
+        "-fw_cfg", "name=\(GuestLife.item),string=\(context.life.text)",
         "-object", "rng-random,id=rng0,filename=/dev/urandom",
         "-device", "virtio-rng-pci,rng=rng0",
         "-chardev", "file,id=console,path=console.log,append=on",

@@ -97,7 +97,10 @@ extension QEMUDriver {
         let folder = folder(found.id)
         let process = try? await onItsOwnThread { () throws(Fault) in
             if found.succeeds != nil {
-                try takeOver(folder, HandOver(back: found.back))
+                let names = HandOver(back: found.back)
+                if found.isWaiting(in: folder, names) { try takeOver(folder, names) }
+                // The name of a source's memory, which takeOver(_:_:) removes last.
+                unlink(folder.memoryPath)
                 try DurableFile.syncDirectory(folder.path)
             }
             // Unreadable is set aside; what it said is known from the process.
@@ -157,6 +160,16 @@ struct FoundMachine: Sendable, Hashable {
     var isIncoming: Bool
     /// Its working directory is this state directory's `vms/<id>`.
     var directory: String
+
+    /// Whether its files have the names still that a successor's have. Those of a successor that has died
+    /// since have the same, and are another's: the disk, which gets its usual name last, is this one's if
+    /// this process has it open. Blocks.
+    func isWaiting(in folder: MachineFolder, _ names: HandOver) -> Bool {
+        let files = "/proc/\(identity.pid)/fd"
+        return RoostDriverQEMU.names(in: files).contains {
+            isOneFile("\(files)/\($0)", "\(folder.path)/\(names.disk)")
+        }
+    }
 }
 
 /// Our VMMs on this host by the marks on the processes themselves; with `stateDirectory`, only those
@@ -168,7 +181,7 @@ func findMachines(stateDirectory: String?) -> [FoundMachine] {
             let id = VMID(facts.arguments[mark + 1].replacing("-", with: ""))
         else { return nil }
         if let stateDirectory {
-            let here = isSameDirectory(
+            let here = isOneFile(
                 "/proc/\(facts.identity.pid)/cwd",
                 "\(stateDirectory)/vms/\(id)"
             )
@@ -213,7 +226,8 @@ extension ProcessFacts {
     }
 }
 
-private func isSameDirectory(_ left: String, _ right: String) -> Bool {
+/// Whether both lead to one file or directory.
+private func isOneFile(_ left: String, _ right: String) -> Bool {
     var (one, other) = (stat(), stat())
     return stat(left, &one) == 0 && stat(right, &other) == 0 && one.st_dev == other.st_dev
         && one.st_ino == other.st_ino

@@ -66,7 +66,11 @@ extension QEMUDriver {
         emulator: String,
         accelerator: String
     ) throws(Fault) -> ProcessPlan {
-        var context = CommandContext(accelerator: accelerator, memoryPath: folder.memoryPath)
+        var context = CommandContext(
+            accelerator: accelerator,
+            memoryPath: folder.memoryPath,
+            life: .another()
+        )
         var descriptors: [Descriptor?] = []
         switch origin {
         case .boot: try folder.makeMemory(mebibytes: launch.memoryMiB)

@@ -67,6 +67,44 @@ struct AdoptionTests {
         try await shop.close(later)
     }
 
+    /// One that went on for an earlier VMM, and whose own successor died with the daemon, which leaves its files.
+    @Test func filesOfADeadSuccessorAreNotTakenForThoseOfItsSource() async throws {
+        let shop = try Workshop()
+        let launch = try await shop.launch(.counter)
+        let earlier = shop.driver()
+        try await earlier.start(launch)
+        let order = SaveOrder(
+            folder: "\(shop.root)/forks/one",
+            memory: .onHost,
+            afterwards: .goesOn
+        )
+        _ = try await earlier.save(launch, order)
+        await earlier.abandon(launch.id)
+        let folder = launch.directory
+        let disk = try FileManager.default.attributesOfItem(atPath: "\(folder)/root.qcow2")
+        for name in ["next-qmp.sock", "next-agent.sock", "root.next.qcow2"] {
+            try DurableFile.write("\(folder)/\(name)", [1])
+        }
+        let later = shop.driver()
+        #expect(try await later.inspect(launch.id)?.phase == .running)
+        try await later.pause(launch.id)
+        try await later.resume(launch.id)
+        let present = try FileManager.default.attributesOfItem(atPath: "\(folder)/root.qcow2")
+        #expect(present[.systemFileNumber] as? Int == disk[.systemFileNumber] as? Int)
+        // And the next one does not stumble over them.
+        let again = SaveOrder(
+            folder: "\(shop.root)/forks/two",
+            memory: .onHost,
+            afterwards: .goesOn
+        )
+        _ = try await later.save(launch, again)
+        #expect(try await later.inspect(launch.id)?.phase == .running)
+        try await later.kill(launch.id)
+        try await later.discard(savedIn: order.folder)
+        try await later.discard(savedIn: again.folder)
+        try await shop.close(later)
+    }
+
     @Test func aDeadVMMsRemainsAreClearedAway() async throws {
         let shop = try Workshop()
         let launch = try await shop.launch(.counter)

@@ -27,9 +27,24 @@ struct CommandLineTests {
         )
     }
 
+    private let life = ProcessLife(text: "W0123456789abcde")
+
+    @Test func eachProcessShowsAnotherLifeOfOneSize() {
+        let lives = (0..<100).flatMap { _ in
+            [ProcessLife.goesOn().text, ProcessLife.another().text]
+        }
+        #expect(Set(lives).count == 200)
+        #expect(lives.allSatisfy { $0.utf8.count == 16 })
+        #expect(lives.map(\.first) == (0..<100).flatMap { _ in ["G", "W"] })
+    }
+
     @Test(arguments: ["tcg", "kvm"])
     func isWhatTheGoldenFileSays(_ accelerator: String) throws {
-        let context = CommandContext(accelerator: accelerator, memoryPath: "/dev/shm/a,b.mem")
+        let context = CommandContext(
+            accelerator: accelerator,
+            memoryPath: "/dev/shm/a,b.mem",
+            life: life
+        )
         let text = qemuArguments(launch(), context).joined(separator: "\n") + "\n"
         let golden = URL(filePath: #filePath).deletingLastPathComponent()
             .appending(path: "Golden/arguments-\(accelerator).txt")
@@ -40,7 +55,7 @@ struct CommandLineTests {
     }
 
     @Test func neverAsksForKVMOrElseSoftware() {
-        let context = CommandContext(accelerator: "kvm", memoryPath: "/m")
+        let context = CommandContext(accelerator: "kvm", memoryPath: "/m", life: life)
         #expect(!qemuArguments(launch(), context).contains { $0.contains("kvm:tcg") })
     }
 
@@ -50,7 +65,8 @@ struct CommandLineTests {
         plain.modulesPath = nil
         #expect(!kernelCommandLine(plain).contains("roost.ip"))
         #expect(!kernelCommandLine(plain).contains("roost.modules"))
-        let arguments = qemuArguments(plain, CommandContext(accelerator: "tcg", memoryPath: "/m"))
+        let context = CommandContext(accelerator: "tcg", memoryPath: "/m", life: life)
+        let arguments = qemuArguments(plain, context)
         #expect(!arguments.contains { $0.contains("virtio-net") || $0.contains("modules") })
     }
 

@@ -58,7 +58,9 @@ let layers: [String: Set<String>] = [
     "RoostStoreRows": ["RoostModel", "RoostStore"],
     "RoostStoreSQL": ["RoostModel", "RoostStore", "RoostStoreRows"],
     "RoostStorePostgres": ["RoostModel", "RoostStore", "RoostStoreRows", "CLibPQ"],
-    "RoostDriverQEMU": ["RoostModel", "RoostDriver", "RoostHost", "RoostLinux"],
+    "RoostDriverQEMU": [
+        "RoostModel", "RoostDriver", "RoostGuestWire", "RoostHost", "RoostLinux",
+    ],
     "RoostLinkGRPC": ["RoostModel", "RoostLink", "RoostAPI", "RoostTrust"],
     "RoostImages": ["RoostModel", "RoostHost", "RoostLinux", "RoostTar", "CRoostZlib"],
     "RoostRegistry": ["RoostModel", "RoostLinux"],

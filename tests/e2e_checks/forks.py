@@ -90,6 +90,10 @@ def one(place):
         claim(identity(place, "box2")["host name"] == "box2")
         goes_on(place, "box2")
         reader.read(20)
+        # The copy has the source's log no more than its console.
+        for vm, is_source in (("box", True), ("box2", False)):
+            said = place.ok("logs", "--source", "agent", vm)
+            claim(("goes on in another VMM" in said) == is_source, vm, "did not see whose it is", said)
     finally:
         reader.end()
 

@@ -67,6 +67,17 @@ int roost_sync_child(void);
 // Mixes bytes into the pool, credits them, and has the generator reseed (RNDADDENTROPY, RNDRESEEDCRNG).
 int roost_add_entropy(const uint8_t *bytes, size_t count);
 
+// QEMU's configuration device (fw_cfg), at I/O ports that a program reads without the kernel. Lets this thread
+// use them (ioperm(2)), and what it forks, until it is closed; -ENODEV when nobody answers there, -ENOSYS on
+// processors without I/O ports.
+int roost_open_configuration(void);
+void roost_close_configuration(void);
+// The first `count` bytes of item `key`. Only while it is open.
+void roost_read_configuration(uint16_t key, uint8_t *bytes, size_t count);
+// Looks at the first 16 bytes of item `key` until they are others than `former`, for so many nanoseconds at
+// most. 1: `present` has those others; 0: the time is over.
+int roost_await_configuration(uint16_t key, const uint8_t *former, uint8_t *present, uint64_t nanoseconds);
+
 // A netlink socket that hears of new devices.
 int roost_uevent_socket(void);
 // Brings an interface up (SIOCSIFFLAGS).

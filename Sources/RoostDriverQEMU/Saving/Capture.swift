@@ -6,6 +6,8 @@ internal import RoostModel
 /// What one machine is saved with. Each call may be undone by removing the files it made.
 struct Capture: Sendable {
     let machine: Machine
+    /// Who reads what is written, while it is written, besides the file; it is told when that is all.
+    var reader: StateReader? = nil
     /// Long enough for a machine whose every page is written out.
     private static let patience = Duration.seconds(120)
 
@@ -13,8 +15,7 @@ struct Capture: Sendable {
 
     /// A devices' file that was begun: it ends where this machine's own pages and devices follow.
     struct Draft: Sendable {
-        fileprivate let path: String
-        fileprivate let file: Descriptor
+        fileprivate let target: StateTarget
         fileprivate let size: UInt64
         fileprivate let partHeader: [UInt8]
         fileprivate let partFooter: [UInt8]
@@ -22,11 +23,18 @@ struct Capture: Sendable {
     }
 
     /// Begins the new file `path` with what is known while the machine runs; `nil`: there is nothing
-    /// like that, all of it is QEMU's to write.
+    /// like that, all of it is QEMU's to write, which is told how.
     func begin(_ path: String) async throws(Fault) -> Draft? {
+        if let draft = try await draft(path) { return draft }
+        try await machine.command("migrate-set-capabilities", ignoreSharedMemory)
+        try await machine.command("migrate-set-parameters", ["max-bandwidth": .int(100 << 30)])
+        return nil
+    }
+
+    private func draft(_ path: String) async throws(Fault) -> Draft? {
         guard machine.isPrivate, let base = folder.presentBase else { return nil }
         let (pid, former) = (machine.pid, folder.devicesBasePath)
-        return try await onItsOwnThread { [folder] () throws(Fault) in
+        return try await onItsOwnThread { [folder, reader] () throws(Fault) in
             let memory: PrivateMemory
             do throws(Fault) {
                 memory = try PrivateMemory(of: pid, mapping: base)
@@ -36,13 +44,16 @@ struct Capture: Sendable {
                 return nil
             }
             let stream = try MigrationStream(try bytes(of: former))
-            let file = try PageFile.create(path)
-            var writer = Writer(file: file, path: path)
+            let target = StateTarget(
+                file: try PageFile.create(path),
+                path: path,
+                reader: reader
+            )
+            var writer = Writer(to: target)
             try writer.append(Array(stream.memory))
             try writer.flush()
             return Draft(
-                path: path,
-                file: file,
+                target: target,
                 size: writer.offset,
                 partHeader: stream.partHeader,
                 partFooter: stream.partFooter,
@@ -64,15 +75,11 @@ struct Capture: Sendable {
             return nil
         }
         async let scratch = scratchDevices()
-        let begun: Result<(PrivatePages, UInt64)?, Fault>
+        let begun: Result<(PrivatePages, UInt64), Fault>
         do throws(Fault) {
             begun = .success(
-                try await onItsOwnThread { [folder] () throws(Fault) in
-                    let pages: PrivatePages
-                    do throws(Fault) { pages = try draft.memory.pages() } catch {
-                        folder.note("private pages cannot be read: \(error.message)")
-                        return nil
-                    }
+                try await onItsOwnThread { () throws(Fault) in
+                    let pages = try draft.memory.pages()
                     return (pages, try draft.append(withPages ? pages : nil))
                 }
             )
@@ -80,14 +87,12 @@ struct Capture: Sendable {
             begun = .failure(error)
         }
         let devices = try await scratch.get()
-        guard let (pages, size) = try begun.get() else {
-            try await migrate(to: path)
-            return nil
-        }
+        let (pages, size) = try begun.get()
         try await onItsOwnThread { () throws(Fault) in
-            var writer = Writer(file: draft.file, path: path, offset: size)
+            var writer = Writer(to: draft.target, offset: size)
             try writer.append(devices)
             try writer.flush()
+            draft.target.end()
         }
         return withPages ? nil : pages
     }
@@ -111,22 +116,17 @@ struct Capture: Sendable {
 
     /// Lets QEMU write its state to `path`: without the memory when that is a shared file.
     private func migrate(to path: String) async throws(Fault) {
-        try await machine.command("migrate-set-capabilities", ignoreSharedMemory)
-        try await machine.command(
-            "migrate-set-parameters",
-            ["max-bandwidth": .int(100 << 30)]
-        )
-        let folder = folder
-        let (listener, file) = try await onItsOwnThread { () throws(Fault) in
+        let (folder, reader) = (folder, reader)
+        let (listener, target) = try await onItsOwnThread { () throws(Fault) in
             (
                 try UnixSocket.listen(in: folder.path, name: MachineFolder.migrationSocket),
-                try PageFile.create(path)
+                StateTarget(file: try PageFile.create(path), path: path, reader: reader)
             )
         }
         defer { unlink("\(folder.path)/\(MachineFolder.migrationSocket)") }
         let deadline = ContinuousClock.now + Self.patience
         let result: Result<Void, Fault>
-        async let received: Result<Void, Fault> = receive(listener, into: file, path)
+        async let received: Result<Void, Fault> = receive(listener, into: target)
         do throws(Fault) {
             try await machine.command(
                 "migrate",
@@ -158,10 +158,10 @@ struct Capture: Sendable {
 
     private func receive(
         _ listener: Descriptor,
-        into file: Descriptor,
-        _ path: String
+        into target: StateTarget
     ) async -> Result<Void, Fault> {
         let limit = Int32(Self.patience.components.seconds) * 1000
+        let path = target.path
         do throws(Fault) {
             try await onItsOwnThread { () throws(Fault) in
                 let stream = try accepted(listener, path, limit)
@@ -173,9 +173,9 @@ struct Capture: Sendable {
                     let count = read(stream.number, room.baseAddress, room.count)
                     if count < 0, errno == EINTR { continue }
                     guard count >= 0 else { throw systemFault("read", path, errno) }
-                    if count == 0 { return }
+                    if count == 0 { return target.end() }
                     let piece = UnsafeRawBufferPointer(rebasing: room[..<count])
-                    try PageFile.write(piece, to: file, at: offset, path)
+                    try target.write(piece, at: offset)
                     offset += UInt64(count)
                 }
             }
@@ -230,7 +230,7 @@ extension Capture.Draft {
     /// Appends the pages, if there are any; returns the file's size then. Blocks.
     fileprivate func append(_ pages: PrivatePages?) throws(Fault) -> UInt64 {
         guard let pages, !pages.offsets.isEmpty else { return size }
-        var writer = Writer(file: file, path: path, offset: size)
+        var writer = Writer(to: target, offset: size)
         try writer.append(partHeader)
         var isFirst = true
         try pages.eachPage { offset, page throws(Fault) in
@@ -244,33 +244,31 @@ extension Capture.Draft {
     }
 }
 
-/// Appends to a file through a buffer.
+/// Appends to a saved state through a buffer.
 private struct Writer {
-    let file: Descriptor
-    let path: String
-    var offset: UInt64 = 0
+    let target: StateTarget
+    var offset: UInt64
     private var buffer: [UInt8] = []
 
-    init(file: Descriptor, path: String, offset: UInt64 = 0) {
-        self.file = file
-        self.path = path
+    init(to target: StateTarget, offset: UInt64 = 0) {
+        self.target = target
         self.offset = offset
     }
 
     mutating func append(_ bytes: [UInt8]) throws(Fault) {
         buffer += bytes
-        if buffer.count > 1 << 20 { try flush() }
+        if buffer.count > 1 << 18 { try flush() }
     }
 
     mutating func append(_ bytes: UnsafeRawBufferPointer) throws(Fault) {
         buffer.append(contentsOf: bytes)
-        if buffer.count > 1 << 20 { try flush() }
+        if buffer.count > 1 << 18 { try flush() }
     }
 
     mutating func flush() throws(Fault) {
-        let written = offset
+        let (target, written) = (target, offset)
         let result: Result<Void, Fault> = buffer.withUnsafeBytes { bytes in
-            Result { () throws(Fault) in try PageFile.write(bytes, to: file, at: written, path) }
+            Result { () throws(Fault) in try target.write(bytes, at: written) }
         }
         try result.get()
         offset += UInt64(buffer.count)

@@ -35,12 +35,6 @@ enum PageFile {
         return copy
     }
 
-    /// Makes an empty file for its owner only, if there is none; who opens it later says what failed.
-    static func touch(_ path: String) {
-        let number = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        if number >= 0 { Descriptor(number).close() }
-    }
-
     /// Opens an empty file for its owner only.
     static func create(_ path: String) throws(Fault) -> Descriptor {
         let flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW

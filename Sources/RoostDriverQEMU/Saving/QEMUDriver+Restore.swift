@@ -39,10 +39,19 @@ extension QEMUDriver {
 
     /// Loads the saved state that the prepared process holds open; it stands still afterwards.
     func load(_ machine: Machine) async throws(Fault) {
+        try await beginLoad(machine)
+        try await awaitLoad(machine)
+    }
+
+    /// The first half of ``load(_:)``: the process reads what there is.
+    func beginLoad(_ machine: Machine) async throws(Fault) {
         try await machine.command(
             "migrate-incoming",
             ["uri": .string("fd:\(Self.devicesDescriptor)")]
         )
+    }
+
+    func awaitLoad(_ machine: Machine) async throws(Fault) {
         let deadline = ContinuousClock.now + .seconds(120)
         // QEMU loads on the thread that answers us, so the first answer is nearly always the last.
         while try await machine.command("query-status", within: .seconds(60))["status"]?.text
@@ -89,7 +98,8 @@ extension QEMUDriver {
         let version = try await probe.version(of: emulator)
         let context = CommandContext(
             accelerator: await probe.answer(emulator: emulator).kind,
-            memoryPath: ""
+            memoryPath: "",
+            life: .another()
         )
         let seals = seals
         let now = try await onItsOwnThread { () throws(Fault) in

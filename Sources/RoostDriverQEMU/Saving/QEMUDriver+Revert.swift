@@ -110,7 +110,12 @@ extension QEMUDriver {
             launch,
             wasRunning,
             saved.shape,
-            Succession(names: names, memory: memory, devices: devices)
+            Succession(
+                names: names,
+                memory: memory,
+                state: [try Self.openDevices(devices)],
+                life: .another()
+            )
         )
         do throws(Fault) {
             try await prepareLoad(next)

@@ -7,9 +7,9 @@ internal import RoostModel
 /// process, the successor, which is ready before the machine is stopped:
 ///
 /// ```text
-///  source     runs ─────────────────▶ stopped ▶ saved ─────────▶ SIGKILL ─────────────────▶ gone
-///  successor       spawned ▶ waits ─────────────────▶ loaded ────────────▶ files, sockets ▶ runs ▶ marked ▶ ports
-///  guest                             held ────────────────────────────────────────────────── let go
+///  source     runs ─────────────────▶ stopped ▶ saved ───▶ SIGKILL ─────────────────▶ gone
+///  successor       spawned ▶ waits ─────────── loads ────▶ files, sockets, synced ▶ runs ▶ marked ▶ ports
+///  guest                             held ──────────────────────────────────────── goes on ▶ told so
 /// ```
 /// The guest stands still only where it must: all that can be done before is done before, and what was
 /// saved is digested and synced after.
@@ -27,6 +27,7 @@ extension QEMUDriver {
         let shape = try await shape(of: machine)
         let layer = try await makeLayer(machine.folder)
         let devices = SavedFolder(path: order.folder).devicesPath
+        let (reader, ends) = try StateReader.make(for: machine.id.short)
         let next: Machine
         do throws(Fault) {
             next = try await spawnSuccessor(
@@ -36,26 +37,30 @@ extension QEMUDriver {
                 shape,
                 Succession(
                     names: HandOver(back: nil),
-                    memory: try await freeze(machine, devices),
-                    devices: devices
+                    memory: try await freeze(machine),
+                    state: ends,
+                    life: .goesOn()
                 )
             )
         } catch {
             await clearHandOver(machine.folder)
             throw error
         }
+        // The successor alone has the end that is read now, so that its own end is noticed.
+        ends[0].close()
         // One that stands paused could not answer, and holds itself.
         let guest = wasRunning ? guest : nil
-        let capture = Capture(machine: machine)
+        let capture = Capture(machine: machine, reader: reader)
         let port: SocketStream
         do throws(Fault) {
             try await prepareLoad(next)
             port = try await next.agentPort()
+            try await beginLoad(next)
             let draft = try await capture.begin(devices)
             try await guest?.hold()
             try await stand(machine, stop: wasRunning)
             _ = try await capture.writeDevices(to: devices, after: draft, withPages: true)
-            try await load(next)
+            try await awaitLoad(next)
         } catch {
             // Its end cleans nothing: it owns nothing yet.
             try? await next.kill()
@@ -85,13 +90,11 @@ extension QEMUDriver {
         )
     }
 
-    /// Gives the memory that a successor maps its name, and makes the devices' file that is filled
-    /// later; returns the memory's path.
-    private func freeze(_ machine: Machine, _ devices: String) async throws(Fault) -> String {
+    /// Gives the memory that a successor maps its name, and returns its path.
+    private func freeze(_ machine: Machine) async throws(Fault) -> String {
         try await onItsOwnThread { () throws(Fault) in
             let folder = machine.folder
             if !machine.isPrivate { try linkAnew(folder.memoryPath, folder.basePath) }
-            PageFile.touch(devices)
             return folder.presentBase ?? folder.basePath
         }
     }
@@ -130,31 +133,22 @@ extension QEMUDriver {
             try next.takeOverFolder(names)
             if let devices { try linkAnew(devices, next.folder.devicesBasePath) }
         }
-        // Before anybody in the guest hears that what he wrote is on the disk: nobody hears before `letGo`.
-        async let synced = sync(next.folder)
+        // Before anybody in the guest hears that what he wrote is on the disk.
+        try await onItsOwnThread { () throws(Fault) in
+            try DurableFile.syncDirectory(next.folder.path)
+        }
         if runs { try await run(next) } else { try await mark(next) }
         async let unpublished = publish(forwards(launch), of: next, after: machine)
         let settled: Result<Void, Fault>
-        do throws(Fault) {
-            try await synced.get()
-            try await guest?.letGo()
-            settled = .success(())
-        } catch { settled = .failure(error) }
+        do throws(Fault) { settled = .success(try await guest?.letGo() ?? ()) } catch {
+            settled = .failure(error)
+        }
         if let problem = await unpublished {
             next.folder.note(problem.message)
             try settled.get()
             throw problem
         }
         try settled.get()
-    }
-
-    private func sync(_ folder: MachineFolder) async -> Result<Void, Fault> {
-        do throws(Fault) {
-            try await onItsOwnThread { () throws(Fault) in
-                try DurableFile.syncDirectory(folder.path)
-            }
-            return .success(())
-        } catch { return .failure(error) }
     }
 
     /// As ``publish(_:of:)``, once `source` has given them up.
@@ -234,7 +228,8 @@ extension QEMUDriver {
                 accelerator: accelerator,
                 memoryPath: succession.memory,
                 isPrivate: true,
-                isIncoming: true
+                isIncoming: true,
+                life: succession.life
             )
             let forwards = forwards(launch)
             var launch = launch
@@ -250,8 +245,7 @@ extension QEMUDriver {
                     nil, messages, messages,
                     try UnixSocket.listen(in: folder.path, name: MachineFolder.nextControlSocket),
                     try UnixSocket.listen(in: folder.path, name: MachineFolder.nextAgentSocket),
-                    try Self.openDevices(succession.devices),
-                ],
+                ] + succession.state,
                 environment: [
                     "\(ProcessMark.successor)\(machine.pid)",
                     "\(ProcessMark.successorRuns)\(wasRunning ? 1 : 0)",
@@ -299,8 +293,9 @@ struct Succession: Sendable {
     var names: HandOver
     /// The frozen memory that it maps.
     var memory: String
-    /// The devices' file that it holds open.
-    var devices: String
+    /// What it reads the rest of its state from, a file or the end of a socket, and what it holds besides.
+    var state: [Descriptor]
+    var life: ProcessLife
 }
 
 /// The names in a VM's directory that a successor's files have until it takes over.

@@ -7,7 +7,7 @@ internal import Synchronization
 private let shapeless: Set<String> = [
     "-name", "-uuid", "-append", "-incoming", "-kernel", "-initrd", "-chardev", "-trace",
     "-sandbox",
-    "-mon", "-display",
+    "-mon", "-display", "-fw_cfg",
 ]
 /// Likewise within the other options.
 private let shapelessKeys: Set<String> = ["mem-path", "share", "filename", "mac", "hostfwd"]
