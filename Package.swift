@@ -263,7 +263,7 @@ let package = Package(
             [
                 "RoostLinkGRPC", "RoostLink", "RoostTrust", "RoostModel", "RoostNode", "RoostStore",
                 "RoostDriver", "RoostHost", "RoostOperations", "RoostAPI", "RoostTestKit",
-                "RoostServices", "RoostControl", grpc, http2, log,
+                "RoostServices", "RoostControl", "RoostScheduler", grpc, http2, log,
             ]
         ),
         tests("RoostSchedulerTests", ["RoostScheduler", "RoostModel", "RoostTestKit"]),

@@ -70,7 +70,8 @@ package struct ControlLine: Sendable {
         capacity: NodeCapacity,
         policy: OvercommitPolicy,
         driver: String,
-        version: String
+        version: String,
+        holdings: NodeHoldings
     ) async throws(Fault) -> Duration {
         let request = Roost_Fleet_V1_RegisterRequest.with {
             $0.nodeID = node.description
@@ -80,6 +81,7 @@ package struct ControlLine: Sendable {
             $0.memoryMib = Int64(capacity.memoryMiB)
             $0.driver = driver
             $0.version = version
+            $0.holdings = .init(holdings)
             $0.overcommit = .with {
                 $0.reservedCores = Int32(clamping: policy.reservedCores)
                 $0.reservedMemoryMib = Int64(policy.reservedMemoryMiB)
@@ -91,16 +93,18 @@ package struct ControlLine: Sendable {
         return try duration(answer.heartbeatInterval)
     }
 
-    /// Says that the node lives.
+    /// Says that the node lives and, unless it is `nil`, what it has.
     package func beat(
         _ node: NodeID,
         stateHash: UInt64,
-        epoch: Int64
+        epoch: Int64,
+        holdings: NodeHoldings? = nil
     ) async throws(Fault) -> Answer {
         let request = Roost_Fleet_V1_HeartbeatRequest.with {
             $0.nodeID = node.description
             $0.stateHash = stateHash
             $0.epoch = epoch
+            if let holdings { $0.holdings = .init(holdings) }
         }
         let answer = try await call { try await service.heartbeat(request, options: $0) }
         return Answer(

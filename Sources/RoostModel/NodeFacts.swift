@@ -14,7 +14,7 @@ package struct NodeFacts: Hashable, Sendable, Codable {
     package var labels: [String: String]
     package var taints: [Taint]
     package var state: NodeState
-    /// Images, pools and checkpoints that it has.
+    /// Images, templates, pools and checkpoints that it has.
     package var artifacts: Set<Artifact>
 
     package init(

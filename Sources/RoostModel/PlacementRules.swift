@@ -137,10 +137,13 @@ package struct Artifact: Hashable, Comparable, Sendable, Codable {
         case image
         case pool
         case checkpoint
+        /// A prepared machine of an image.
+        case template
     }
 
     package var kind: Kind
-    /// An image's or checkpoint's digest or id, a pool's name; at most 255 characters.
+    /// An image's digest or its name on the node, a checkpoint's id, a pool's or template's name; at
+    /// most 255 characters.
     package var name: String
 
     package init(_ kind: Kind, _ name: String) {

@@ -79,6 +79,7 @@ package struct ExplainServiceSkin: Roost_Ops_V1_ExplainService.SimpleServiceProt
             )
             draft.labels = add.labels
             draft.node = add.node
+            draft.image = add.image
             draft.placement = try PlacementDraft(add.placement)
             return .add(count: Int(add.count), draft)
         }

@@ -78,7 +78,12 @@ package struct MembershipSkin: Roost_Fleet_V1_MembershipService.SimpleServicePro
             labels: request.labels,
             policy: policy
         )
-        try await membership.register(node, keyDigest: peer.keyDigest, said)
+        try await membership.register(
+            node,
+            keyDigest: peer.keyDigest,
+            said,
+            holdings: NodeHoldings(request.holdings)
+        )
         return .with { $0.heartbeatInterval = .init(membership.timing.interval) }
     }
 
@@ -91,7 +96,8 @@ package struct MembershipSkin: Roost_Fleet_V1_MembershipService.SimpleServicePro
         let mustRegister = try await membership.beat(
             node,
             keyDigest: peer.keyDigest,
-            stateHash: request.stateHash
+            stateHash: request.stateHash,
+            holdings: request.hasHoldings ? NodeHoldings(request.holdings) : nil
         )
         return .with {
             $0.interval = .init(membership.timing.interval)

@@ -13,7 +13,8 @@ import RoostStore
 /// One node of this daemon: its services over its adapters and its store, and the way to it.
 ///
 /// A daemon has one, on its host. With the simulated driver it may have several, each with a
-/// hypervisor and a disk of its own, so that placement can be tried out on one machine.
+/// hypervisor, a disk and an image (`node2-only`) of its own, so that placement can be tried out on one
+/// machine.
 struct NodeSite: Sendable {
     let name: String
     let vms: NodeVMs
@@ -61,6 +62,8 @@ struct NodeSite: Sendable {
             index == 0 ? means.driver : SimulatedDriver(host: machines, clock: surroundings.clock)
         let files: any VMFiles =
             index == 0 ? means.files : SimulatedFiles(disk: disk, clock: surroundings.clock)
+        let catalogue: any Catalogue =
+            isAlone ? host.catalogue : SimulatedCatalogue.small(and: "\(name)-only")
         sessions = GuestSessions(
             driver: driver,
             surroundings: surroundings,
@@ -70,7 +73,7 @@ struct NodeSite: Sendable {
             NodeParts(
                 driver: driver,
                 files: files,
-                catalogue: host.catalogue,
+                catalogue: catalogue,
                 store: own.store,
                 guests: sessions,
                 surroundings: surroundings,
@@ -86,7 +89,7 @@ struct NodeSite: Sendable {
             vms: vms,
             guests: sessions,
             files: files,
-            catalogue: host.catalogue
+            catalogue: catalogue
         )
     }
 }

@@ -52,7 +52,11 @@ struct Host {
             driver = SimulatedDriver(host: machines, clock: surroundings.clock)
             qemu = nil
             files = SimulatedFiles(disk: disk, clock: surroundings.clock)
-            catalogue = FixedCatalogue(base: SimulatedCatalogue.small())
+            catalogue = FixedCatalogue(
+                base: try settings.daemonRole() == .node
+                    ? SimulatedCatalogue.small(and: "\(settings.name ?? hostName())-only")
+                    : SimulatedCatalogue.small()
+            )
             return
         }
         guard let state = settings.stateDirectory else {
@@ -161,12 +165,16 @@ struct World: Sendable {
     let catalogue: any CatalogueEditor
     let pages: Pages
     let surroundings: Surroundings
+    let nodes: NodeDirectory
+    let log: Logger
 
     init(_ settings: Settings, _ stores: Stores, _ host: Host, _ log: Logger) async throws(Fault) {
         let surroundings = host.surroundings
         self.surroundings = surroundings
+        self.log = log
         let failpoints = try NodeSite.failpoints()
-        let nodes = NodeDirectory(strategy: try settings.strategy())
+        let nodes = NodeDirectory(strategy: try settings.strategy()) { fullImageName($0) }
+        self.nodes = nodes
         var sites: [NodeSite] = []
         if let driver = host.driver, let files = host.files {
             let means = NodeSite.Means(
@@ -273,6 +281,7 @@ struct World: Sendable {
         spawner.spawn {
             await followTime(of: clock) { for site in sites { await site.sessions.stepClocks() } }
         }
+        if sites.count > 1 { try await followHoldings() }
         spawner.spawn { [desired] in await desired.run() }
         spawner.spawn {
             while !Task.isCancelled {

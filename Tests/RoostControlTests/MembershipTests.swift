@@ -48,6 +48,42 @@ struct MembershipTests {
         }
     }
 
+    @Test("what a node has is taken in from any beat that says it, bounded, and nowhere written")
+    func holdings() async throws {
+        try await withDesk { desk in
+            let membership = try await Self.membership(desk)
+            let store = desk.vms.parts.store
+            while !desk.vms.untold.withLock({ $0.count == 0 }) { await Task.yield() }
+            let before = try await store.revision()
+            let known = { desk.vms.parts.nodes.fleet.facts(desk.node)?.artifacts }
+            let digest = "sha256:" + String(repeating: "a", count: 64)
+            let beat = { (images: [NodeHoldings.Image]?) async throws(Fault) in
+                _ = try await membership.beat(
+                    desk.node,
+                    keyDigest: "key",
+                    stateHash: 7,
+                    holdings: images.map { NodeHoldings(images: $0) }
+                )
+            }
+            try await beat([.init(digest: digest, names: ["debian-12"])])
+            let wanted: Set = [Artifact(.image, digest), Artifact(.image, "debian-12")]
+            #expect(known() == wanted)
+            try await beat(nil)
+            #expect(known() == wanted)
+            let bad = await fault { () async throws(Fault) in try await beat([.init(digest: "")]) }
+            #expect(bad?.violations.map(\.field) == ["holdings.images[0].digest"])
+            #expect(known() == wanted)
+            try await membership.register(
+                desk.node,
+                keyDigest: "key",
+                Self.said,
+                holdings: NodeHoldings(images: [.init(digest: digest)])
+            )
+            #expect(known() == [Artifact(.image, digest)])
+            #expect(try await store.revision() == before)
+        }
+    }
+
     @Test("a cordon survives silence and beats")
     func cordon() async throws {
         try await withDesk { desk in

@@ -6,6 +6,7 @@ import RoostControl
 import RoostLink
 import RoostModel
 import RoostOperations
+import RoostScheduler
 import RoostServices
 import RoostStore
 import RoostTrust
@@ -122,19 +123,74 @@ struct MembershipTests {
                         capacity: NodeCapacity(cores: 0, memoryMiB: 1),
                         policy: OvercommitPolicy(cpuRatio: -1),
                         driver: "simulated",
-                        version: "0"
+                        version: "0",
+                        holdings: NodeHoldings(
+                            images: [.init(digest: "sha256:1", names: ["a b"])],
+                            templates: ["what"]
+                        )
                     )
                 }
                 let fields = fault?.violations.map(\.field) ?? []
                 #expect(
-                    fields == ["address", "cores", "memory_mib", "overcommit.cpu_ratio"]
+                    fields == [
+                        "address", "cores", "memory_mib", "overcommit.cpu_ratio",
+                        "holdings.images[0].digest", "holdings.images[0].names[0]",
+                        "holdings.templates[0]",
+                    ]
                 )
+            }
+        }
+    }
+
+    @Test("what a node has travels with its registration, and with a beat that says something else")
+    func holdings() async throws {
+        try await withControl { control in
+            let node = NodeID(bits: 1)
+            let credentials = try await control.joined(node, "one")
+            let digest = "sha256:" + String(repeating: "a", count: 64)
+            let shape = "aaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-c1-m512-d4-user"
+            let first = NodeHoldings(
+                images: [.init(digest: digest, names: ["debian-12", "x/y:z"], isDefault: true)],
+                templates: [shape]
+            )
+            let known = { control.nodes.fleet.facts(node)?.artifacts }
+            try await control.call(credentials) { line in
+                _ = try await register(line, node, first)
+                #expect(
+                    known() == [
+                        Artifact(.image, digest), Artifact(.image, "debian-12"),
+                        Artifact(.image, "x/y:z"), Artifact(.template, shape),
+                    ]
+                )
+                // The default is no name, and is found without one.
+                let wishes = control.nodes.wishes(for: VMDraft(name: "vm", cores: 1))
+                #expect(wishes.map(\.artifact) == [Artifact(.image, digest)])
+                _ = try await line.beat(node, stateHash: 0, epoch: 0)
+                #expect(known()?.count == 4)
+                let other = NodeHoldings(images: [.init(digest: digest)])
+                _ = try await line.beat(node, stateHash: 0, epoch: 0, holdings: other)
+                #expect(known() == [Artifact(.image, digest)])
+                let none = NodeHoldings()
+                _ = try await line.beat(node, stateHash: 0, epoch: 0, holdings: none)
+                #expect(known() == [])
+                let images = (0...NodeHoldings.mostImages).map { _ in
+                    NodeHoldings.Image(digest: digest)
+                }
+                let fault = await #expect(throws: Fault.self) {
+                    let many = NodeHoldings(images: images)
+                    _ = try await line.beat(node, stateHash: 0, epoch: 0, holdings: many)
+                }
+                #expect(fault?.violations.map(\.field) == ["holdings.images"])
             }
         }
     }
 }
 
-private func register(_ line: ControlLine, _ node: NodeID) async throws(Fault) -> Duration {
+private func register(
+    _ line: ControlLine,
+    _ node: NodeID,
+    _ holdings: NodeHoldings = NodeHoldings()
+) async throws(Fault) -> Duration {
     try await line.register(
         node,
         name: "node",
@@ -142,7 +198,8 @@ private func register(_ line: ControlLine, _ node: NodeID) async throws(Fault) -
         capacity: NodeCapacity(cores: 4, memoryMiB: 4096),
         policy: OvercommitPolicy(),
         driver: "simulated",
-        version: "0"
+        version: "0",
+        holdings: holdings
     )
 }
 
@@ -183,6 +240,7 @@ private struct NoReach: NodeReach {
 private struct Control {
     let authority: Authority
     let membership: Membership
+    let nodes: NodeDirectory
     let address: DaemonPool.Address
     let numbers: Count
 
@@ -249,10 +307,11 @@ private func withControl(_ body: @escaping @Sendable (Control) async throws -> V
     let log = Logger(label: "control") { _ in SwiftLogNoOpLogHandler() }
     let spawner = Spawner()
     let numbers = Count()
+    let nodes = NodeDirectory()
     let vms = VMService(
         ControlParts(
             store: MemoryStore(disk: MemoryDisk()),
-            nodes: NodeDirectory(),
+            nodes: nodes,
             surroundings: Surroundings(
                 clock: ContinuousClock(),
                 wall: SystemTime(),
@@ -289,6 +348,7 @@ private func withControl(_ body: @escaping @Sendable (Control) async throws -> V
         let control = Control(
             authority: authority,
             membership: membership,
+            nodes: nodes,
             address: .init(host: bound.host, port: bound.port),
             numbers: numbers
         )

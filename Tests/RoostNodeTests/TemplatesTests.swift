@@ -26,7 +26,7 @@ struct TemplatesTests {
         let scene = try await Scene(VMObservation(disks: .missing, vmm: .absent))
         let templates = scene.node.templates
         await templates.make(for: spec)
-        let name = templateName(spec)
+        let name = TemplateShape(spec).name
         #expect(scene.disk.content.templates == [name])
         try await templates.parts.files.prepareCopy(scene.id, of: name, disk: "", spec: spec)
         await templates.drop(spec, because: fault)
@@ -43,7 +43,7 @@ struct TemplatesTests {
         let scene = try await Scene(VMObservation(disks: .missing, vmm: .absent))
         let templates = scene.node.templates
         await templates.make(for: spec)
-        let name = templateName(spec)
+        let name = TemplateShape(spec).name
         try templates.lend(name)
         await templates.drop(spec, because: fault)
         #expect(scene.disk.content.templates == [name])

@@ -156,7 +156,7 @@ ALL_READY = {"n1": "READY", "n2": "READY", "n3": "READY"}
 def checks(runner, programs, base):
     with Fleet(programs, base) as fleet:
         for body in (bad_flags, joins, tokens, bad_tokens, last_use, foreign, private, plaintext,
-                     impostor, lives, unguested, node_dies, node_back, drains, drain_fails,
+                     impostor, lives, unguested, holdings, node_dies, node_back, drains, drain_fails,
                      drain_survives, events, events_slow, events_gone,
                      control_dies, epochs, leaves, ends):
             runner.check(f"fleet: {body.__doc__}", body, fleet)
@@ -356,6 +356,25 @@ def unguested(fleet):
     claim(result.code in (125, 126, 127) and "no guest" in result.err, result)
     fleet.fails("image", "ls", code=1, says=["on its nodes"])
     claim(fleet.ok("image", "ls", socket_path=f"{fleet.base}/n1/roost.sock"))
+
+
+def holdings(fleet):
+    """nodes say what they have: a VM goes at once where its image is, after a new start too"""
+    for attempt in ("first", "second"):
+        for name in ("n1", "n2", "n3"):
+            vm = f"{attempt}-{name}"
+            fleet.ok("run", "-d", "--name", vm, "-m", "128", f"{name}-only")
+            claim(fleet.place(vm) == name, vm, "is on", fleet.place(vm))
+            decision = fleet.json("why", vm)["decision"]
+            # Not by asking one node after the other.
+            claim(decision["fitting"] == "3" and not decision.get("removed"), decision)
+            best = {part["name"]: part["points"] for part in decision["best"][0]["parts"]}
+            claim(best.get("locality") == "1000000", decision)
+            fleet.ok("rm", "-f", "--purge", vm)
+        if attempt == "first":
+            fleet.control.end(signal.SIGKILL)
+            fleet.start_control()
+            fleet.until_states(ALL_READY)
 
 
 def node_dies(fleet):

@@ -11,8 +11,8 @@ DAEMON = ("--nodes", "3")
 def checks(runner, programs, base):
     kept = (*DAEMON, "--state-dir", f"{base}/state")
     with Desk(programs, base, *kept) as desk:
-        for body in (nodes, racks, apart, together, explicit, cordons, taints, why, whatif, bad,
-                     refusals):
+        for body in (nodes, racks, apart, together, explicit, cordons, taints, why, whatif, images,
+                     bad, refusals):
             runner.check(f"placement: {body.__doc__}", body, desk)
         clear(desk)
         desk.ok("node", "cordon", "node2", "--reason", "new disks")
@@ -182,6 +182,34 @@ def whatif(desk):
     clear(desk)
 
 
+def parts(scored):
+    return {part["name"]: int(part["points"]) for part in scored["parts"]}
+
+
+def images(desk):
+    """a VM goes where its image is, why says so, and where none has it, the first one's word counts"""
+    for index in range(3):
+        run(desk, f"i{index}", "node2-only")
+        claim(place(desk, f"i{index}") == "node2")
+        decision = desk.json("why", f"i{index}")["decision"]
+        # Decided at once, not by asking those that have it not.
+        claim(decision["fitting"] == "3" and not decision.get("removed"), decision)
+        found = {node["nodeName"]: parts(node).get("locality", 0) for node in decision["best"]}
+        claim(found == {"node1": 0, "node2": 1000000, "node3": 0}, found)
+    claim("locality 1000000" in desk.ok("why", "i0"), desk.ok("why", "i0"))
+    claim("placement" not in desk.json("get", "i0")["spec"], "the wish has become the VM's own")
+    answer = desk.json("whatif", "add", "4", "--image", "node3-only")
+    claim([node["nodeName"] for node in answer["arrivals"]] == ["node3"], answer)
+    # All have the default image: room decides.
+    for index in range(2):
+        run(desk, f"d{index}")
+        claim(place(desk, f"d{index}") != "node2")
+    desk.ok("node", "cordon", "node2")
+    fails(desk, "run", "-d", "--name", "x", "--pull", "never", "node2-only", code=125,
+          says=["no image 'node2-only'"])
+    clear(desk)
+
+
 BAD = (
     (["run", "-d", "--anti-affinity", "a=b c"], 125, "spec.placement.affinities[0].selector"),
     (["run", "-d", "--anti-affinity", "app=web:0"], 125, "--anti-affinity"),
@@ -204,6 +232,7 @@ BAD = (
     (["whatif", "add", "100001"], 2, "add.count"),
     (["whatif", "add", "1", "--shape", "large"], 2, "--shape"),
     (["whatif", "drain", "node9"], 3, "no node 'node9'"),
+    (["whatif", "add", "1", "--image", "a b"], 2, "spec.image"),
     (["why", "nobody", "--not-on", "node1"], 3, "nobody"),
 )
 

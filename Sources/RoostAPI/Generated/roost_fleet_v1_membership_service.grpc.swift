@@ -133,7 +133,7 @@ extension Roost_Fleet_V1_MembershipService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Says what the node is and where it listens. Creates or updates.
+        /// > Says what the node is, where it listens and what it has. Creates or updates.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Roost_Fleet_V1_RegisterRequest` messages.
@@ -221,7 +221,7 @@ extension Roost_Fleet_V1_MembershipService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Says what the node is and where it listens. Creates or updates.
+        /// > Says what the node is, where it listens and what it has. Creates or updates.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Fleet_V1_RegisterRequest` message.
@@ -307,7 +307,7 @@ extension Roost_Fleet_V1_MembershipService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Says what the node is and where it listens. Creates or updates.
+        /// > Says what the node is, where it listens and what it has. Creates or updates.
         ///
         /// - Parameters:
         ///   - request: A `Roost_Fleet_V1_RegisterRequest` message.
@@ -557,7 +557,7 @@ extension Roost_Fleet_V1_MembershipService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Says what the node is and where it listens. Creates or updates.
+        /// > Says what the node is, where it listens and what it has. Creates or updates.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Fleet_V1_RegisterRequest` message.
@@ -684,7 +684,7 @@ extension Roost_Fleet_V1_MembershipService {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Says what the node is and where it listens. Creates or updates.
+        /// > Says what the node is, where it listens and what it has. Creates or updates.
         ///
         /// - Parameters:
         ///   - request: A request containing a single `Roost_Fleet_V1_RegisterRequest` message.
@@ -821,7 +821,7 @@ extension Roost_Fleet_V1_MembershipService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Says what the node is and where it listens. Creates or updates.
+    /// > Says what the node is, where it listens and what it has. Creates or updates.
     ///
     /// - Parameters:
     ///   - request: A request containing a single `Roost_Fleet_V1_RegisterRequest` message.
@@ -946,7 +946,7 @@ extension Roost_Fleet_V1_MembershipService.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Says what the node is and where it listens. Creates or updates.
+    /// > Says what the node is, where it listens and what it has. Creates or updates.
     ///
     /// - Parameters:
     ///   - message: request message to send.

@@ -115,11 +115,60 @@ package nonisolated struct Roost_Fleet_V1_RegisterRequest: Sendable {
   /// Clears the value of `overcommit`. Subsequent reads from it will return its default value.
   package mutating func clearOvercommit() {self._overcommit = nil}
 
+  /// What it has that VMs begin from.
+  package var holdings: Roost_Fleet_V1_Holdings {
+    get {_holdings ?? Roost_Fleet_V1_Holdings()}
+    set {_holdings = newValue}
+  }
+  /// Returns true if `holdings` has been explicitly set.
+  package var hasHoldings: Bool {self._holdings != nil}
+  /// Clears the value of `holdings`. Subsequent reads from it will return its default value.
+  package mutating func clearHoldings() {self._holdings = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _overcommit: Roost_Fleet_V1_Overcommit? = nil
+  fileprivate var _holdings: Roost_Fleet_V1_Holdings? = nil
+}
+
+/// What a node has that VMs begin from. A VM had better go where its image is.
+package nonisolated struct Roost_Fleet_V1_Holdings: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// At most 500, each digest once.
+  package var images: [Roost_Fleet_V1_HeldImage] = []
+
+  /// Names of the machines that it has prepared for disposable VMs, at most 500:
+  /// IMAGE-KERNEL-cCORES-mMIB-dGIB-NETWORK, with the first 16 digits of both digests.
+  package var templates: [String] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// An image that a node has.
+package nonisolated struct Roost_Fleet_V1_HeldImage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// `sha256:` and 64 digits; the same content has the same on every node.
+  package var digest: String = String()
+
+  /// What it is called there, in full; at most 16.
+  package var names: [String] = []
+
+  /// Whether it is what a request without an image means there.
+  package var isDefault: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 /// How much more than it has a node may promise.
@@ -184,9 +233,21 @@ package nonisolated struct Roost_Fleet_V1_HeartbeatRequest: Sendable {
   /// The most recent epoch that it took orders of.
   package var epoch: Int64 = 0
 
+  /// What it has that VMs begin from, all of it; absent while it is what it said last.
+  package var holdings: Roost_Fleet_V1_Holdings {
+    get {_holdings ?? Roost_Fleet_V1_Holdings()}
+    set {_holdings = newValue}
+  }
+  /// Returns true if `holdings` has been explicitly set.
+  package var hasHoldings: Bool {self._holdings != nil}
+  /// Clears the value of `holdings`. Subsequent reads from it will return its default value.
+  package mutating func clearHoldings() {self._holdings = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _holdings: Roost_Fleet_V1_Holdings? = nil
 }
 
 /// The control plane's answer to a beat.
@@ -513,7 +574,7 @@ nonisolated extension Roost_Fleet_V1_JoinResponse: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Roost_Fleet_V1_RegisterRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RegisterRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}name\0\u{1}address\0\u{1}cores\0\u{3}memory_mib\0\u{1}driver\0\u{1}version\0\u{1}labels\0\u{1}overcommit\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}name\0\u{1}address\0\u{1}cores\0\u{3}memory_mib\0\u{1}driver\0\u{1}version\0\u{1}labels\0\u{1}overcommit\0\u{1}holdings\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -530,6 +591,7 @@ nonisolated extension Roost_Fleet_V1_RegisterRequest: SwiftProtobuf.Message, Swi
       case 7: try { try decoder.decodeSingularStringField(value: &self.version) }()
       case 8: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
       case 9: try { try decoder.decodeSingularMessageField(value: &self._overcommit) }()
+      case 10: try { try decoder.decodeSingularMessageField(value: &self._holdings) }()
       default: break
       }
     }
@@ -567,6 +629,9 @@ nonisolated extension Roost_Fleet_V1_RegisterRequest: SwiftProtobuf.Message, Swi
     try { if let v = self._overcommit {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 9)
     } }()
+    try { if let v = self._holdings {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -580,6 +645,82 @@ nonisolated extension Roost_Fleet_V1_RegisterRequest: SwiftProtobuf.Message, Swi
     if lhs.version != rhs.version {return false}
     if lhs.labels != rhs.labels {return false}
     if lhs._overcommit != rhs._overcommit {return false}
+    if lhs._holdings != rhs._holdings {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Fleet_V1_Holdings: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Holdings"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}images\0\u{1}templates\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.images) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.templates) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.images.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.images, fieldNumber: 1)
+    }
+    if !self.templates.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.templates, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Fleet_V1_Holdings, rhs: Roost_Fleet_V1_Holdings) -> Bool {
+    if lhs.images != rhs.images {return false}
+    if lhs.templates != rhs.templates {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Fleet_V1_HeldImage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".HeldImage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}digest\0\u{1}names\0\u{3}is_default\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.digest) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.names) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.isDefault) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.digest.isEmpty {
+      try visitor.visitSingularStringField(value: self.digest, fieldNumber: 1)
+    }
+    if !self.names.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.names, fieldNumber: 2)
+    }
+    if self.isDefault != false {
+      try visitor.visitSingularBoolField(value: self.isDefault, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Fleet_V1_HeldImage, rhs: Roost_Fleet_V1_HeldImage) -> Bool {
+    if lhs.digest != rhs.digest {return false}
+    if lhs.names != rhs.names {return false}
+    if lhs.isDefault != rhs.isDefault {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -666,7 +807,7 @@ nonisolated extension Roost_Fleet_V1_RegisterResponse: SwiftProtobuf.Message, Sw
 
 nonisolated extension Roost_Fleet_V1_HeartbeatRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HeartbeatRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{3}state_hash\0\u{1}epoch\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{3}state_hash\0\u{1}epoch\0\u{1}holdings\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -677,12 +818,17 @@ nonisolated extension Roost_Fleet_V1_HeartbeatRequest: SwiftProtobuf.Message, Sw
       case 1: try { try decoder.decodeSingularStringField(value: &self.nodeID) }()
       case 2: try { try decoder.decodeSingularFixed64Field(value: &self.stateHash) }()
       case 3: try { try decoder.decodeSingularInt64Field(value: &self.epoch) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._holdings) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.nodeID.isEmpty {
       try visitor.visitSingularStringField(value: self.nodeID, fieldNumber: 1)
     }
@@ -692,6 +838,9 @@ nonisolated extension Roost_Fleet_V1_HeartbeatRequest: SwiftProtobuf.Message, Sw
     if self.epoch != 0 {
       try visitor.visitSingularInt64Field(value: self.epoch, fieldNumber: 3)
     }
+    try { if let v = self._holdings {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -699,6 +848,7 @@ nonisolated extension Roost_Fleet_V1_HeartbeatRequest: SwiftProtobuf.Message, Sw
     if lhs.nodeID != rhs.nodeID {return false}
     if lhs.stateHash != rhs.stateHash {return false}
     if lhs.epoch != rhs.epoch {return false}
+    if lhs._holdings != rhs._holdings {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -367,6 +367,9 @@ package nonisolated struct Roost_Ops_V1_WhatIfRequest: Sendable {
     /// The node that they shall be on; empty: any.
     package var node: String = String()
 
+    /// A name, tag or digest, which nodes that have it are preferred for; empty: the default image.
+    package var image: String = String()
+
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
     package init() {}
@@ -1058,7 +1061,7 @@ nonisolated extension Roost_Ops_V1_WhatIfRequest: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Roost_Ops_V1_WhatIfRequest.AddVMs: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = Roost_Ops_V1_WhatIfRequest.protoMessageName + ".AddVMs"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0\u{1}cores\0\u{3}memory_mib\0\u{1}labels\0\u{1}placement\0\u{1}node\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0\u{1}cores\0\u{3}memory_mib\0\u{1}labels\0\u{1}placement\0\u{1}node\0\u{1}image\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1072,6 +1075,7 @@ nonisolated extension Roost_Ops_V1_WhatIfRequest.AddVMs: SwiftProtobuf.Message, 
       case 4: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.labels) }()
       case 5: try { try decoder.decodeSingularMessageField(value: &self._placement) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.image) }()
       default: break
       }
     }
@@ -1100,6 +1104,9 @@ nonisolated extension Roost_Ops_V1_WhatIfRequest.AddVMs: SwiftProtobuf.Message, 
     if !self.node.isEmpty {
       try visitor.visitSingularStringField(value: self.node, fieldNumber: 6)
     }
+    if !self.image.isEmpty {
+      try visitor.visitSingularStringField(value: self.image, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1110,6 +1117,7 @@ nonisolated extension Roost_Ops_V1_WhatIfRequest.AddVMs: SwiftProtobuf.Message, 
     if lhs.labels != rhs.labels {return false}
     if lhs._placement != rhs._placement {return false}
     if lhs.node != rhs.node {return false}
+    if lhs.image != rhs.image {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

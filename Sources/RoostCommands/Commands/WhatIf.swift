@@ -65,6 +65,12 @@ struct WhatIfAdd: WhatIfCommand {
     @Option(name: .shortAndLong, help: ArgumentHelp("Set a label.", valueName: "key=value"))
     var label: [String] = []
 
+    @Option(
+        help: ArgumentHelp("Their image; the default without.", valueName: "ref"),
+        completion: Candidates.images.completion
+    )
+    var image = ""
+
     @OptionGroup(title: "Placement") var placement: PlacementOptions
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Connection") var connection: ConnectionOptions
@@ -82,6 +88,7 @@ struct WhatIfAdd: WhatIfCommand {
                 $0.labels = labels
                 $0.placement = rules
                 $0.node = node
+                $0.image = image
             }
         }
     }

@@ -18,6 +18,9 @@ package final class NodeDirectory: Sendable {
         var rows: [NodeID: Versioned<NodeRow>] = [:]
         /// Those that are drained, as of a revision; `nil` once that is over.
         var drains: [NodeID: (mark: Versioned<DrainMark>?, revision: Revision)] = [:]
+        /// What each node said that VMs may begin from, and the same for the scheduler. In memory only.
+        var holdings: [NodeID: (said: NodeHoldings, artifacts: Set<Artifact>)] = [:]
+        var index = HoldingsIndex()
         /// Those that are not heard of as they should be: ``NodeState/notReady`` or
         /// ``NodeState/lost``. In memory only.
         var silent: [NodeID: NodeState] = [:]
@@ -31,8 +34,15 @@ package final class NodeDirectory: Sendable {
     }
 
     private let state: Mutex<State>
+    private let fullName: @Sendable (String) -> String?
 
-    package init(strategy: PlacementStrategy = .spread) {
+    /// `fullName` says what a reference of an image is called in full, as nodes have it; `nil` for what
+    /// is none.
+    package init(
+        strategy: PlacementStrategy = .spread,
+        fullName: @escaping @Sendable (String) -> String? = { _ in nil }
+    ) {
+        self.fullName = fullName
         state = Mutex(State(fleet: Fleet(strategy: strategy)))
     }
 
@@ -79,6 +89,7 @@ package final class NodeDirectory: Sendable {
             facts.taints = row.taints
             if row.isCordoned { facts.state = .cordoned }
         }
+        facts.artifacts = state.holdings[node]?.artifacts ?? []
         if state.drains[node]?.mark != nil { facts.state = .draining }
         // Whatever operators say: what cannot be reached takes nothing.
         if let silence = state.silent[node] { facts.state = silence }
@@ -112,6 +123,23 @@ package final class NodeDirectory: Sendable {
         }
     }
 
+    /// Takes in what `node` has that VMs begin from. May come before the node is known.
+    package func note(_ node: NodeID, holds holdings: NodeHoldings) {
+        state.withLock { state in
+            let known = state.holdings[node]?.said
+            guard known != holdings else { return }
+            if let known { state.index.remove(known) }
+            state.index.add(holdings)
+            state.holdings[node] = (holdings, holdings.artifacts)
+            Self.join(node, &state)
+        }
+    }
+
+    /// What a VM like `draft` had better find on its node, as nodes have said it.
+    package func wishes(for draft: VMDraft) -> [LocalityRule] {
+        state.withLock { $0.index.wishes(for: draft, fullName: fullName) }
+    }
+
     /// Says whether `node` is heard of: `nil` when it is, else ``NodeState/notReady`` or
     /// ``NodeState/lost``. May come before the node is known.
     package func note(_ node: NodeID, silence: NodeState?) {
@@ -132,6 +160,9 @@ package final class NodeDirectory: Sendable {
             state.rows[node] = nil
             state.silent[node] = nil
             state.drains[node] = nil
+            if let held = state.holdings.removeValue(forKey: node) {
+                state.index.remove(held.said)
+            }
             state.fleet.removeNode(node)
         }
     }
@@ -350,48 +381,5 @@ package final class NodeDirectory: Sendable {
             state.generations[vm] = nil
             state.versions[vm] = nil
         }
-    }
-}
-
-extension Fleet {
-    /// What people call `node`: its name, or the beginning of its id.
-    package func name(_ node: NodeID) -> String {
-        guard let name = facts(node)?.name, !name.isEmpty else { return node.short }
-        return name
-    }
-
-    /// The refusal as a fault, with the smallest change that would help.
-    package func fault(_ refusal: Refusal) throws(Fault) -> Fault {
-        let change = try smallestChange(refusal.request)
-        var fault = refusal.fault(change: change)
-        // Its remedy is for every want of room; this one knows more.
-        if fault.reason == .noCapacity, let change {
-            fault.message += "; it would fit after: \(change)"
-        }
-        return fault
-    }
-
-    /// The smallest change after which `request` fits, for people; tried on a copy.
-    package func smallestChange(_ request: PlacementRequest) throws(Fault) -> String? {
-        try remedies(for: request, limit: 1).first.map { $0.text(request.rules, self) }
-    }
-}
-
-extension Remedy {
-    /// The changes for people.
-    func text(_ rules: PlacementRules, _ fleet: Fleet) -> String {
-        changes.map { $0.text(rules, names: fleet.name) }.joined(separator: " and ")
-    }
-}
-
-extension PlacementRequest {
-    /// What a VM that there is needs of a node. Its node is left out: it is there.
-    package init(_ vm: VM) {
-        self.init(
-            cores: vm.spec.cores,
-            memoryMiB: vm.spec.memoryMiB,
-            labels: vm.labels,
-            rules: vm.spec.placement ?? PlacementRules()
-        )
     }
 }

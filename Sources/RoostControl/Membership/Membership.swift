@@ -104,15 +104,18 @@ package final class Membership: Sendable {
 
     // MARK: What nodes say
 
-    /// A node says what it is and where it listens. Writes only what is new.
+    /// A node says what it is, where it listens and what it has. Writes only what is new of the
+    /// first two: what it has it says again to whoever comes up.
     ///
-    /// - Throws: ``Reason/nodeRemoved``, ``Reason/notThisNode``; every violation of `said`.
+    /// - Throws: ``Reason/nodeRemoved``, ``Reason/notThisNode``; every violation of `said` and
+    ///   `holdings`.
     package func register(
         _ node: NodeID,
         keyDigest: String,
-        _ said: NodeSaid
+        _ said: NodeSaid,
+        holdings: NodeHoldings = NodeHoldings()
     ) async throws(Fault) {
-        let violations = said.violations
+        let violations = said.violations + holdings.violations()
         guard violations.isEmpty else { throw .invalid(violations) }
         var row = try await member(node, keyDigest)
         if row.row.said != said {
@@ -124,6 +127,7 @@ package final class Membership: Sendable {
             row = Versioned(row: changed, version: revision)
         }
         let isFirst = !nodes.holds(node)
+        nodes.note(node, holds: holdings)
         if let row = try await store.get(NodeRow.self, NodeRow.key(node)) { nodes.take(row) }
         take(row.row, said)
         let now = ticks.withLock { $0 }
@@ -152,14 +156,15 @@ package final class Membership: Sendable {
         if isFirst { vms.follow(reach.link(node)) }
     }
 
-    /// A node says that it lives.
+    /// A node says that it lives and, when that is another than it said last, what it has.
     ///
     /// - Returns: whether it shall register again.
-    /// - Throws: ``Reason/nodeRemoved``, ``Reason/notThisNode``.
+    /// - Throws: ``Reason/nodeRemoved``, ``Reason/notThisNode``; every violation of `holdings`.
     package func beat(
         _ node: NodeID,
         keyDigest: String,
-        stateHash: UInt64
+        stateHash: UInt64,
+        holdings: NodeHoldings? = nil
     ) async throws(Fault) -> Bool {
         let now = ticks.withLock { $0 }
         let known = pulses.withLock { $0[node] }
@@ -169,6 +174,11 @@ package final class Membership: Sendable {
             return true
         }
         guard known.keyDigest == keyDigest else { throw Self.otherKey(node) }
+        if let holdings {
+            let violations = holdings.violations()
+            guard violations.isEmpty else { throw .invalid(violations) }
+            nodes.note(node, holds: holdings)
+        }
         let (mustLook, wasSilent) = pulses.withLock { pulses -> (Bool, Bool) in
             guard var pulse = pulses[node] else { return (false, false) }
             let wasSilent = pulse.silence != nil

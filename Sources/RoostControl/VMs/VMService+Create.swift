@@ -157,6 +157,9 @@ extension VMService {
                 "\(disk) is less than the image needs (\(images.rootDiskFloorGiB))"
             )
         }
+        // Which node has what is not the VM's own: it changes, and is asked anew each time.
+        var rules = request.rules
+        rules.localities = []
         let spec = VMSpec(
             cores: request.cores,
             memoryMiB: request.memoryMiB,
@@ -168,7 +171,7 @@ extension VMService {
             restart: draft.restart,
             disposable: draft.disposable,
             coldBoot: draft.coldBoot,
-            placement: request.rules == PlacementRules() ? nil : request.rules
+            placement: rules == PlacementRules() ? nil : rules
         )
         var vm = VM(
             id: id,

@@ -7,7 +7,7 @@ import RoostStore
 /// From what a request says about its place to a node, promised and explained.
 extension VMService {
     /// The request to a scheduler that `draft` comes to: every node and VM by its id, every selector
-    /// read, every default filled in.
+    /// read, every default filled in; with the wish to be where nodes say that its image is.
     ///
     /// - Throws: every violation at once; ``Reason/nodeNotFound``, ``Reason/vmNotFound`` or
     ///   ``Reason/ambiguousName`` for the first name that means nothing, or too much.
@@ -18,6 +18,7 @@ extension VMService {
             labels: draft.labels
         )
         request.rules = try await rules(draft.placement, draft)
+        request.rules.localities += parts.nodes.wishes(for: draft)
         if !draft.node.isEmpty { request.node = try parts.nodes.find(draft.node) }
         let violations = request.violations
         guard violations.isEmpty else { throw .invalid(violations) }

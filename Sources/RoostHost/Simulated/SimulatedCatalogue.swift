@@ -11,17 +11,17 @@ package struct SimulatedCatalogue: Catalogue {
         kernelEntries = kernels
     }
 
-    /// One image and one kernel.
-    package static func small() -> SimulatedCatalogue {
+    /// One image, the default, and one kernel; and images of the names `more`.
+    package static func small(and more: String...) -> SimulatedCatalogue {
         SimulatedCatalogue(
-            images: [
+            images: (["debian-12"] + more).map { name in
                 ImageEntry(
-                    digest: digest(of: "debian-12"),
-                    names: ["debian-12"],
+                    digest: digest(of: name),
+                    names: [name],
                     size: .gibibytes(2),
                     createdAt: Timestamp(milliseconds: 0)
                 )
-            ],
+            },
             kernels: [
                 KernelEntry(
                     digest: digest(of: "linux-6.1"),

@@ -43,7 +43,7 @@ final class Templates: Sendable {
         else {
             return nil
         }
-        return templateName(spec)
+        return TemplateShape(spec).name
     }
 
     /// The template for `spec`, if there is one that serves.
@@ -59,6 +59,22 @@ final class Templates: Sendable {
             await drop(spec, because: error)
             return nil
         }
+    }
+
+    /// The names of those that serve now, sorted. Reads directories.
+    func serving() async throws(Fault) -> [String] {
+        guard let driver = parts.driver as? any Forking else { return [] }
+        var names: [String] = []
+        for name in try await parts.files.templates().sorted() {
+            let isOut = state.withLock {
+                $0.unfit.contains(name) || $0.removing.contains(name) || $0.making.contains(name)
+            }
+            guard !isOut, TemplateShape(name: name) != nil else { continue }
+            if try await driver.holdsMachine(parts.files.templateFolder(name)) {
+                names.append(name)
+            }
+        }
+        return names
     }
 
     /// Keeps the template `name` from being removed until ``giveBack(_:)``: a disk is about to be
@@ -157,16 +173,6 @@ final class Templates: Sendable {
         fill(&batch)
         try await parts.store.commit(batch)
     }
-}
-
-/// The name of the template of VMs like `spec`: a file name that says what shaped it.
-///
-/// What the driver and the host add to the shape (QEMU, CPU, agent) is compared when it is used.
-func templateName(_ spec: VMSpec) -> String {
-    let image = spec.image.split(separator: ":").last?.prefix(16) ?? ""
-    let kernel = spec.kernel.split(separator: ":").last?.prefix(16) ?? ""
-    return "\(image)-\(kernel)-c\(spec.cores)-m\(spec.memoryMiB)-d\(spec.rootDiskGiB)"
-        + "-\(spec.network.rawValue)"
 }
 
 /// A VM that a template is being made with. There while it is: what a crash leaves is taken away.

@@ -65,7 +65,7 @@ extension NodeVMs {
 
     func copyTemplate(_ vm: VMAssignment) async throws(Fault) {
         if let origin = vm.spec.template { return try await copySealed(vm, origin) }
-        let name = templateName(vm.spec)
+        let name = TemplateShape(vm.spec).name
         try templates.lend(name)
         defer { templates.giveBack(name) }
         let template = try await template(for: vm)

@@ -77,6 +77,7 @@ struct RunningNode {
             capacity: site.capacity,
             policy: site.policy,
             driver: host.driver?.name ?? "",
+            vms: site.vms,
             fence: fence,
             control: control,
             surroundings: surroundings,
@@ -186,6 +187,7 @@ struct Beating {
     let capacity: NodeCapacity
     let policy: OvercommitPolicy
     let driver: String
+    let vms: NodeVMs
     let fence: FencedLink
     let control: DaemonPool.Address
     let surroundings: Surroundings
@@ -245,7 +247,9 @@ struct Beating {
         _ files: TrustFiles,
         heard: () -> Void
     ) async throws -> FleetCredentials {
-        var interval = try await register(line, address)
+        // What the control plane was told last, as far as it has answered.
+        var told = await holdings(or: NodeHoldings())
+        var interval = try await register(line, address, told)
         heard()
         while !Task.isCancelled {
             // A third of its time is left to find a control plane that renews it.
@@ -263,15 +267,39 @@ struct Beating {
             let chance = Double(surroundings.entropy.next() % 1000) / 1000
             try await surroundings.clock.sleep(for: interval * (0.9 + chance / 10))
             let hash = try await fence.observe().stateHash
-            let answer = try await line.beat(node, stateHash: hash, epoch: fence.epoch)
+            let held = await holdings(or: told)
+            let answer = try await line.beat(
+                node,
+                stateHash: hash,
+                epoch: fence.epoch,
+                holdings: held == told ? nil : held
+            )
+            told = held
             interval = answer.interval
-            if answer.mustRegister { interval = try await register(line, address) }
+            if answer.mustRegister { interval = try await register(line, address, told) }
             heard()
         }
         return credentials
     }
 
-    private func register(_ line: ControlLine, _ address: String) async throws(Fault) -> Duration {
+    /// What VMs begin from here; `known` when it cannot be read: a node lives all the same.
+    private func holdings(or known: NodeHoldings) async -> NodeHoldings {
+        do throws(Fault) {
+            return try await vms.holdings()
+        } catch {
+            log.warning(
+                "cannot look at what this node has: \(error.message)",
+                metadata: ["reason": "\(error.reason.rawValue)", "remedy": "\(error.remedy)"]
+            )
+            return known
+        }
+    }
+
+    private func register(
+        _ line: ControlLine,
+        _ address: String,
+        _ holdings: NodeHoldings
+    ) async throws(Fault) -> Duration {
         try await line.register(
             node,
             name: name,
@@ -279,7 +307,8 @@ struct Beating {
             capacity: capacity,
             policy: policy,
             driver: driver,
-            version: Facts.version
+            version: Facts.version,
+            holdings: holdings
         )
     }
 }
