@@ -77,7 +77,8 @@ extension Fleet {
                 target = node
                 reason = .broken(constraint)
             }
-        case .fits(let scored) where !isMending:
+        // One that does not run takes no room: that it goes makes nothing better.
+        case .fits(let scored) where !isMending && resident.isRunning:
             let placement = try place(resident.request, for: resident.vm)
             if let best = placement.explanation.best.first,
                 best.score - scored.score >= minimumGain

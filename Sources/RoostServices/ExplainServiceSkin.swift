@@ -57,6 +57,20 @@ package struct ExplainServiceSkin: Roost_Ops_V1_ExplainService.SimpleServiceProt
         return response
     }
 
+    package func recommendMoves(
+        request: Roost_Ops_V1_RecommendMovesRequest,
+        context: ServerContext
+    ) async throws -> Roost_Ops_V1_RecommendMovesResponse {
+        let advice = try await fleet.advise(
+            minimumGain: Int(clamping: request.minimumGain),
+            limit: Int(request.limit)
+        )
+        return .with {
+            $0.revision = advice.revision.number
+            $0.moves = advice.moves.map { .init($0, advice) }
+        }
+    }
+
     private func question(
         _ request: Roost_Ops_V1_WhatIfRequest
     ) throws(Fault) -> FleetService.Question {
@@ -180,6 +194,27 @@ extension Roost_Ops_V1_WhatIfResponse.Step {
         case .refused(let refusal):
             outcome = .refused
             reason = refusal.fault().message
+        }
+    }
+}
+
+extension Roost_Ops_V1_RecommendMovesResponse.Move {
+    fileprivate init(_ move: Move, _ advice: FleetService.Advice) {
+        self.init()
+        vmID = move.vm.description
+        vmName = advice.names[move.vm] ?? ""
+        fromNodeID = move.from.description
+        fromNodeName = advice.fleet.name(move.from)
+        toNodeID = move.to.description
+        toNodeName = advice.fleet.name(move.to)
+        text = advice.texts[move.vm] ?? ""
+        switch move.reason {
+        case .broken(let constraint):
+            reason = .broken
+            self.constraint = constraint.name
+        case .gain(let points):
+            reason = .gain
+            gain = Int64(points)
         }
     }
 }

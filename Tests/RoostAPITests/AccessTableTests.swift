@@ -27,7 +27,8 @@ struct AccessTableTests {
     @Test("every change takes an operator at least, and only reads are a viewer's")
     func viewersOnlyRead() {
         let reads = [
-            "Get", "List", "Watch", "Read", "Wait", "Plan", "Explain", "WhatIf", "RunDoctor",
+            "Get", "List", "Watch", "Read", "Wait", "Plan", "Explain", "WhatIf", "Recommend",
+            "RunDoctor",
         ]
         for (method, rule) in accessTable {
             guard case .role(.viewer, _) = rule, method.hasPrefix("roost.") else { continue }

@@ -171,6 +171,67 @@ struct LocalityTests {
     private static var simulated: NodeHoldings {
         NodeHoldings(images: [.init(digest: digest("d"), names: ["debian-12"], isDefault: true)])
     }
+
+    // MARK: Rebalancing
+
+    @Test("advice names VMs, nodes and reasons, and nothing moves")
+    func advice() async throws {
+        try await withDesk(nodes: 2) { desk in
+            for number in 0..<4 {
+                try await desk.place("vm-\(number)") { draft in
+                    draft.cores = 3
+                    draft.node = "node1"
+                }
+            }
+            try await desk.place("broken") { draft in
+                draft.node = "node2"
+                draft.placement.requiredLabels = "!old"
+            }
+            _ = try await desk.fleet.change("node2", .labels(set: ["old": "yes"], remove: []))
+            let before = try await desk.vms.parts.store.revision()
+            let advice = try await desk.fleet.advise(minimumGain: 0, limit: 0)
+            #expect(advice.moves.first.map { advice.names[$0.vm] } == "broken")
+            #expect(advice.moves.first?.reason == .broken(.requiredLabels))
+            #expect(
+                advice.moves.first.map { advice.texts[$0.vm] }
+                    == "node2 would not do: labels are not !old"
+            )
+            #expect(advice.moves.dropFirst().allSatisfy { $0.from == NodeID(bits: 1) })
+            #expect(advice.moves.count == 3)
+            #expect(try await desk.fleet.advise(minimumGain: 0, limit: 1).moves.count == 1)
+            #expect(try await desk.fleet.advise(minimumGain: 10_000_000, limit: 0).moves.count == 1)
+            #expect(try await desk.vms.parts.store.revision() == before)
+        }
+    }
+
+    @Test("a VM is not sent away from its image for room")
+    func imagesHold() async throws {
+        try await withDesk(nodes: 2) { desk in
+            for number in 0..<3 {
+                try await desk.place("vm-\(number)") { draft in
+                    draft.cores = 4
+                    draft.node = "node1"
+                }
+            }
+            #expect(try await desk.fleet.advise(minimumGain: 0, limit: 0).moves.count == 1)
+            let image = try await desk.vms.get("vm-0", project: "default").row.spec.image
+            desk.vms.parts.nodes.note(
+                NodeID(bits: 1),
+                holds: NodeHoldings(images: [.init(digest: image)])
+            )
+            #expect(try await desk.fleet.advise(minimumGain: 0, limit: 0).moves == [])
+        }
+    }
+
+    @Test("bounds of advice are refused by their fields")
+    func badAdvice() async throws {
+        try await withDesk { desk in
+            let failure = await fault { () async throws(Fault) in
+                _ = try await desk.fleet.advise(minimumGain: -1, limit: 1_001)
+            }
+            #expect(failure?.violations.map(\.field) == ["minimum_gain", "limit"])
+        }
+    }
 }
 
 extension Forecast.Outcome {

@@ -22,6 +22,19 @@ struct RebalanceTests {
         #expect(moves.first?.to == node(1).id)
     }
 
+    @Test func whatDoesNotRunStaysUnlessARuleIsBroken() throws {
+        var fleet = Fleet(nodes: [node(1), node(2)])
+        var bound = small
+        bound.rules.requiredNodes = [node(1).id]
+        for number in 1...6 { try fleet.add(vm(number), bound, on: node(1).id) }
+        try fleet.add(vm(8), small, on: node(1).id, isRunning: false)
+        #expect(try fleet.rebalance() == [])
+        var request = small
+        request.rules.excludedNodes = [node(1).id]
+        try fleet.add(vm(7), request, on: node(1).id, isRunning: false)
+        #expect(try fleet.rebalance().map(\.reason) == [.broken(.excludedNodes)])
+    }
+
     @Test func aRuleThatIsBrokenIsMendedFirst() throws {
         var fleet = Fleet(nodes: [node(1), node(2)])
         var request = small

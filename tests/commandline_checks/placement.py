@@ -12,7 +12,7 @@ def checks(runner, programs, base):
     kept = (*DAEMON, "--state-dir", f"{base}/state")
     with Desk(programs, base, *kept) as desk:
         for body in (nodes, racks, apart, together, explicit, cordons, taints, why, whatif, images,
-                     bad, refusals):
+                     rebalance, bad, refusals):
             runner.check(f"placement: {body.__doc__}", body, desk)
         clear(desk)
         desk.ok("node", "cordon", "node2", "--reason", "new disks")
@@ -210,6 +210,38 @@ def images(desk):
     clear(desk)
 
 
+def rebalance(desk):
+    """advice about which VMs had better be elsewhere: nothing moves by it, and it holds when followed"""
+    claim("every VM is well where it is" in desk.ok("whatif", "rebalance"))
+    for index in range(4):
+        run(desk, f"r{index}", "-c", "3", "--node", "node1")
+    run(desk, "image", "-c", "3", "--node", "node2", "node2-only")
+    before = desk.ok("ls", "-o", "json")
+    found = desk.json("whatif", "rebalance")["moves"]
+    claim(found, "no advice")
+    claim(all(move["fromNodeName"] == "node1" and move["reason"] == "GAIN" for move in found), found)
+    claim(all(int(move["gain"]) >= 100000 for move in found), found)
+    text = desk.ok("whatif", "rebalance")
+    claim(f"{found[0]['vmName']}: node1 to {found[0]['toNodeName']}, " in text, text)
+    names = desk.ok("whatif", "rebalance", "-o", "name").split()
+    claim(names == [move["vmName"] for move in found], names)
+    claim("fromNodeName: node1" in desk.ok("whatif", "rebalance", "-o", "yaml"))
+    claim(len(desk.json("whatif", "rebalance", "--limit", "1")["moves"]) == 1)
+    claim(not desk.json("whatif", "rebalance", "--min-gain", "10000000").get("moves"))
+    claim(desk.ok("ls", "-o", "json") == before, "a question changed something")
+    for move in found:
+        desk.ok("rm", "-f", "--purge", move["vmName"])
+        run(desk, move["vmName"], "-c", "3", "--node", move["toNodeName"])
+    claim(not desk.json("whatif", "rebalance").get("moves"), desk.ok("whatif", "rebalance"))
+    # A rule that is broken by now comes first, and is said.
+    run(desk, "picky", "--node", "node3", "--require-label", "!old")
+    desk.ok("node", "label", "node3", "old=yes")
+    text = desk.ok("whatif", "rebalance")
+    claim("picky: node3 to " in text and "labels are not !old" in text, text)
+    desk.ok("node", "label", "node3", "old-")
+    clear(desk)
+
+
 BAD = (
     (["run", "-d", "--anti-affinity", "a=b c"], 125, "spec.placement.affinities[0].selector"),
     (["run", "-d", "--anti-affinity", "app=web:0"], 125, "--anti-affinity"),
@@ -233,6 +265,9 @@ BAD = (
     (["whatif", "add", "1", "--shape", "large"], 2, "--shape"),
     (["whatif", "drain", "node9"], 3, "no node 'node9'"),
     (["whatif", "add", "1", "--image", "a b"], 2, "spec.image"),
+    (["whatif", "rebalance", "--limit", "1001"], 2, "limit"),
+    (["whatif", "rebalance", "--limit", "-1"], 2, "limit"),
+    (["whatif", "rebalance", "--min-gain", "10000001"], 2, "minimum_gain"),
     (["why", "nobody", "--not-on", "node1"], 3, "nobody"),
 )
 

@@ -60,7 +60,7 @@ let accessRows: [(service: String, rule: AccessRule, methods: String)] = [
     ),
     (fleet + "MembershipService", .member, "Join Register Heartbeat RenewCertificate"),
     (ops + "ExplainService", .role(.viewer, .project), "ExplainVM"),
-    (ops + "ExplainService", .role(.viewer, .fleet), "WhatIf"),
+    (ops + "ExplainService", .role(.viewer, .fleet), "WhatIf RecommendMoves"),
     (ops + "UsageService", .role(.viewer, .fleet), "GetUsage"),
     // What was run in guests is in it, of every project.
     (ops + "AuditService", .role(.admin, .fleet), "ListAudit"),

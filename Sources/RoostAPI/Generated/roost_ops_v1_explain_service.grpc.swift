@@ -46,10 +46,24 @@ package enum Roost_Ops_V1_ExplainService: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "RecommendMoves" metadata.
+        package enum RecommendMoves: Sendable {
+            /// Request type for "RecommendMoves".
+            package typealias Input = Roost_Ops_V1_RecommendMovesRequest
+            /// Response type for "RecommendMoves".
+            package typealias Output = Roost_Ops_V1_RecommendMovesResponse
+            /// Descriptor for "RecommendMoves".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "roost.ops.v1.ExplainService"),
+                method: "RecommendMoves",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "roost.ops.v1.ExplainService" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             ExplainVM.descriptor,
-            WhatIf.descriptor
+            WhatIf.descriptor,
+            RecommendMoves.descriptor
         ]
     }
 }
@@ -115,6 +129,24 @@ extension Roost_Ops_V1_ExplainService {
             request: GRPCCore.StreamingServerRequest<Roost_Ops_V1_WhatIfRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Roost_Ops_V1_WhatIfResponse>
+
+        /// Handle the "RecommendMoves" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Roost_Ops_V1_RecommendMovesRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Roost_Ops_V1_RecommendMovesResponse` messages.
+        func recommendMoves(
+            request: GRPCCore.StreamingServerRequest<Roost_Ops_V1_RecommendMovesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Roost_Ops_V1_RecommendMovesResponse>
     }
 
     /// Service protocol for the "roost.ops.v1.ExplainService" service.
@@ -164,6 +196,24 @@ extension Roost_Ops_V1_ExplainService {
             request: GRPCCore.ServerRequest<Roost_Ops_V1_WhatIfRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Roost_Ops_V1_WhatIfResponse>
+
+        /// Handle the "RecommendMoves" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Ops_V1_RecommendMovesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Roost_Ops_V1_RecommendMovesResponse` message.
+        func recommendMoves(
+            request: GRPCCore.ServerRequest<Roost_Ops_V1_RecommendMovesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Roost_Ops_V1_RecommendMovesResponse>
     }
 
     /// Simple service protocol for the "roost.ops.v1.ExplainService" service.
@@ -211,6 +261,24 @@ extension Roost_Ops_V1_ExplainService {
             request: Roost_Ops_V1_WhatIfRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Roost_Ops_V1_WhatIfResponse
+
+        /// Handle the "RecommendMoves" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+        ///
+        /// - Parameters:
+        ///   - request: A `Roost_Ops_V1_RecommendMovesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Roost_Ops_V1_RecommendMovesResponse` to respond with.
+        func recommendMoves(
+            request: Roost_Ops_V1_RecommendMovesRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Roost_Ops_V1_RecommendMovesResponse
     }
 }
 
@@ -235,6 +303,17 @@ extension Roost_Ops_V1_ExplainService.StreamingServiceProtocol {
             serializer: RoostAPI.ProtobufSerializer<Roost_Ops_V1_WhatIfResponse>(),
             handler: { request, context in
                 try await self.whatIf(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Roost_Ops_V1_ExplainService.Method.RecommendMoves.descriptor,
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Ops_V1_RecommendMovesRequest>(),
+            serializer: RoostAPI.ProtobufSerializer<Roost_Ops_V1_RecommendMovesResponse>(),
+            handler: { request, context in
+                try await self.recommendMoves(
                     request: request,
                     context: context
                 )
@@ -267,6 +346,17 @@ extension Roost_Ops_V1_ExplainService.ServiceProtocol {
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
+
+    package func recommendMoves(
+        request: GRPCCore.StreamingServerRequest<Roost_Ops_V1_RecommendMovesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Roost_Ops_V1_RecommendMovesResponse> {
+        let response = try await self.recommendMoves(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
 }
 
 // Default implementation of methods from 'ServiceProtocol'.
@@ -291,6 +381,19 @@ extension Roost_Ops_V1_ExplainService.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Roost_Ops_V1_WhatIfResponse> {
         return GRPCCore.ServerResponse<Roost_Ops_V1_WhatIfResponse>(
             message: try await self.whatIf(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func recommendMoves(
+        request: GRPCCore.ServerRequest<Roost_Ops_V1_RecommendMovesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Roost_Ops_V1_RecommendMovesResponse> {
+        return GRPCCore.ServerResponse<Roost_Ops_V1_RecommendMovesResponse>(
+            message: try await self.recommendMoves(
                 request: request.message,
                 context: context
             ),
@@ -356,6 +459,29 @@ extension Roost_Ops_V1_ExplainService {
             deserializer: some GRPCCore.MessageDeserializer<Roost_Ops_V1_WhatIfResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Ops_V1_WhatIfResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "RecommendMoves" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Ops_V1_RecommendMovesRequest` message.
+        ///   - serializer: A serializer for `Roost_Ops_V1_RecommendMovesRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Ops_V1_RecommendMovesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func recommendMoves<Result>(
+            request: GRPCCore.ClientRequest<Roost_Ops_V1_RecommendMovesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Ops_V1_RecommendMovesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Ops_V1_RecommendMovesResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Ops_V1_RecommendMovesResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -446,6 +572,40 @@ extension Roost_Ops_V1_ExplainService {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "RecommendMoves" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Roost_Ops_V1_RecommendMovesRequest` message.
+        ///   - serializer: A serializer for `Roost_Ops_V1_RecommendMovesRequest` messages.
+        ///   - deserializer: A deserializer for `Roost_Ops_V1_RecommendMovesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func recommendMoves<Result>(
+            request: GRPCCore.ClientRequest<Roost_Ops_V1_RecommendMovesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Roost_Ops_V1_RecommendMovesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Roost_Ops_V1_RecommendMovesResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Ops_V1_RecommendMovesResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Roost_Ops_V1_ExplainService.Method.RecommendMoves.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -505,6 +665,35 @@ extension Roost_Ops_V1_ExplainService.ClientProtocol {
             request: request,
             serializer: RoostAPI.ProtobufSerializer<Roost_Ops_V1_WhatIfRequest>(),
             deserializer: RoostAPI.ProtobufDeserializer<Roost_Ops_V1_WhatIfResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "RecommendMoves" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Roost_Ops_V1_RecommendMovesRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func recommendMoves<Result>(
+        request: GRPCCore.ClientRequest<Roost_Ops_V1_RecommendMovesRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Ops_V1_RecommendMovesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.recommendMoves(
+            request: request,
+            serializer: RoostAPI.ProtobufSerializer<Roost_Ops_V1_RecommendMovesRequest>(),
+            deserializer: RoostAPI.ProtobufDeserializer<Roost_Ops_V1_RecommendMovesResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -574,6 +763,39 @@ extension Roost_Ops_V1_ExplainService.ClientProtocol {
             metadata: metadata
         )
         return try await self.whatIf(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "RecommendMoves" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Which VMs had better be elsewhere. Advice: nothing moves by itself.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func recommendMoves<Result>(
+        _ message: Roost_Ops_V1_RecommendMovesRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Roost_Ops_V1_RecommendMovesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Roost_Ops_V1_RecommendMovesRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.recommendMoves(
             request: request,
             options: options,
             onResponse: handleResponse

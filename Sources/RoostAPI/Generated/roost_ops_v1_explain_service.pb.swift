@@ -535,6 +535,128 @@ package nonisolated struct Roost_Ops_V1_WhatIfResponse: Sendable {
   package init() {}
 }
 
+/// Which moves are worth telling.
+package nonisolated struct Roost_Ops_V1_RecommendMovesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The least gain that is worth a move, in points, 1 to 10000000; 0: 100000, a tenth of a node's
+  /// room. A broken rule is worth one in any case.
+  package var minimumGain: Int64 = 0
+
+  /// At most so many, 1 to 1000; 0: 100.
+  package var limit: Int32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// The moves.
+package nonisolated struct Roost_Ops_V1_RecommendMovesResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The revision of the store that it was asked at.
+  package var revision: Int64 = 0
+
+  /// Broken rules first, then what gains most; each is possible when those before it were made. No VM
+  /// moves twice.
+  package var moves: [Roost_Ops_V1_RecommendMovesResponse.Move] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  /// A VM that had better be elsewhere.
+  package nonisolated struct Move: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    /// Its id.
+    package var vmID: String = String()
+
+    /// Its name.
+    package var vmName: String = String()
+
+    /// Where it is.
+    package var fromNodeID: String = String()
+
+    /// That node's name.
+    package var fromNodeName: String = String()
+
+    /// Where it would go.
+    package var toNodeID: String = String()
+
+    /// That node's name.
+    package var toNodeName: String = String()
+
+    /// Why.
+    package var reason: Roost_Ops_V1_RecommendMovesResponse.Move.Reason = .unspecified
+
+    /// The rule that is broken, for programs, such as `memory` or `affinity.0`; else empty.
+    package var constraint: String = String()
+
+    /// How many points better it would be there; 0 when a rule is broken.
+    package var gain: Int64 = 0
+
+    /// Why, for people.
+    package var text: String = String()
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    /// Why it had better go.
+    package nonisolated enum Reason: SwiftProtobuf.Enum, Swift.CaseIterable {
+      package typealias RawValue = Int
+
+      /// Never sent by the server.
+      case unspecified // = 0
+
+      /// Where it is, a rule is broken by now.
+      case broken // = 1
+
+      /// It would be better elsewhere by `gain`.
+      case gain // = 2
+      case UNRECOGNIZED(Int)
+
+      package init() {
+        self = .unspecified
+      }
+
+      package init?(rawValue: Int) {
+        switch rawValue {
+        case 0: self = .unspecified
+        case 1: self = .broken
+        case 2: self = .gain
+        default: self = .UNRECOGNIZED(rawValue)
+        }
+      }
+
+      package var rawValue: Int {
+        switch self {
+        case .unspecified: return 0
+        case .broken: return 1
+        case .gain: return 2
+        case .UNRECOGNIZED(let i): return i
+        }
+      }
+
+      // The compiler won't synthesize support with the UNRECOGNIZED case.
+      package static let allCases: [Roost_Ops_V1_RecommendMovesResponse.Move.Reason] = [
+        .unspecified,
+        .broken,
+        .gain,
+      ]
+
+    }
+
+    package init() {}
+  }
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "roost.ops.v1"
@@ -1325,4 +1447,153 @@ nonisolated extension Roost_Ops_V1_WhatIfResponse.Step: SwiftProtobuf.Message, S
 
 nonisolated extension Roost_Ops_V1_WhatIfResponse.Step.Outcome: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0OUTCOME_UNSPECIFIED\0\u{1}STAYS\0\u{1}GOES\0\u{1}REFUSED\0")
+}
+
+nonisolated extension Roost_Ops_V1_RecommendMovesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RecommendMovesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}minimum_gain\0\u{1}limit\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.minimumGain) }()
+      case 2: try { try decoder.decodeSingularInt32Field(value: &self.limit) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.minimumGain != 0 {
+      try visitor.visitSingularInt64Field(value: self.minimumGain, fieldNumber: 1)
+    }
+    if self.limit != 0 {
+      try visitor.visitSingularInt32Field(value: self.limit, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Ops_V1_RecommendMovesRequest, rhs: Roost_Ops_V1_RecommendMovesRequest) -> Bool {
+    if lhs.minimumGain != rhs.minimumGain {return false}
+    if lhs.limit != rhs.limit {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Ops_V1_RecommendMovesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RecommendMovesResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}revision\0\u{1}moves\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.revision) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.moves) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.revision != 0 {
+      try visitor.visitSingularInt64Field(value: self.revision, fieldNumber: 1)
+    }
+    if !self.moves.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.moves, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Ops_V1_RecommendMovesResponse, rhs: Roost_Ops_V1_RecommendMovesResponse) -> Bool {
+    if lhs.revision != rhs.revision {return false}
+    if lhs.moves != rhs.moves {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Ops_V1_RecommendMovesResponse.Move: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Roost_Ops_V1_RecommendMovesResponse.protoMessageName + ".Move"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}vm_id\0\u{3}vm_name\0\u{3}from_node_id\0\u{3}from_node_name\0\u{3}to_node_id\0\u{3}to_node_name\0\u{1}reason\0\u{1}constraint\0\u{1}gain\0\u{1}text\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.vmID) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.vmName) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.fromNodeID) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.fromNodeName) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.toNodeID) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.toNodeName) }()
+      case 7: try { try decoder.decodeSingularEnumField(value: &self.reason) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.constraint) }()
+      case 9: try { try decoder.decodeSingularInt64Field(value: &self.gain) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.text) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.vmID.isEmpty {
+      try visitor.visitSingularStringField(value: self.vmID, fieldNumber: 1)
+    }
+    if !self.vmName.isEmpty {
+      try visitor.visitSingularStringField(value: self.vmName, fieldNumber: 2)
+    }
+    if !self.fromNodeID.isEmpty {
+      try visitor.visitSingularStringField(value: self.fromNodeID, fieldNumber: 3)
+    }
+    if !self.fromNodeName.isEmpty {
+      try visitor.visitSingularStringField(value: self.fromNodeName, fieldNumber: 4)
+    }
+    if !self.toNodeID.isEmpty {
+      try visitor.visitSingularStringField(value: self.toNodeID, fieldNumber: 5)
+    }
+    if !self.toNodeName.isEmpty {
+      try visitor.visitSingularStringField(value: self.toNodeName, fieldNumber: 6)
+    }
+    if self.reason != .unspecified {
+      try visitor.visitSingularEnumField(value: self.reason, fieldNumber: 7)
+    }
+    if !self.constraint.isEmpty {
+      try visitor.visitSingularStringField(value: self.constraint, fieldNumber: 8)
+    }
+    if self.gain != 0 {
+      try visitor.visitSingularInt64Field(value: self.gain, fieldNumber: 9)
+    }
+    if !self.text.isEmpty {
+      try visitor.visitSingularStringField(value: self.text, fieldNumber: 10)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Roost_Ops_V1_RecommendMovesResponse.Move, rhs: Roost_Ops_V1_RecommendMovesResponse.Move) -> Bool {
+    if lhs.vmID != rhs.vmID {return false}
+    if lhs.vmName != rhs.vmName {return false}
+    if lhs.fromNodeID != rhs.fromNodeID {return false}
+    if lhs.fromNodeName != rhs.fromNodeName {return false}
+    if lhs.toNodeID != rhs.toNodeID {return false}
+    if lhs.toNodeName != rhs.toNodeName {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.constraint != rhs.constraint {return false}
+    if lhs.gain != rhs.gain {return false}
+    if lhs.text != rhs.text {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Roost_Ops_V1_RecommendMovesResponse.Move.Reason: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REASON_UNSPECIFIED\0\u{1}BROKEN\0\u{1}GAIN\0")
 }

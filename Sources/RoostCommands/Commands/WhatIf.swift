@@ -17,8 +17,12 @@ struct WhatIfGroup: ParsableCommand {
               roost whatif drain node3
               roost whatif lose node2
               roost whatif resize db --shape 8c16g
+              roost whatif rebalance
             """,
-        subcommands: [WhatIfAdd.self, WhatIfDrain.self, WhatIfLose.self, WhatIfResize.self]
+        subcommands: [
+            WhatIfAdd.self, WhatIfDrain.self, WhatIfLose.self, WhatIfResize.self,
+            WhatIfRebalance.self,
+        ]
     )
 }
 
