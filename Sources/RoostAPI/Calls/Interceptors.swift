@@ -107,9 +107,13 @@ private struct CallLimit: Sendable {
         }
     }
 
+    /// The library began to count before this did, by as much as a busy host takes; and a client that leaves
+    /// so shortly before its own limit leaves because of it.
+    private static func slack(_ timeout: Duration) -> Duration { max(timeout / 4, .seconds(1)) }
+
     /// Why the call was cancelled.
     private func ending(_ cause: any Error) -> Fault {
-        guard let timeout, ContinuousClock.now - start >= timeout else {
+        guard let timeout, ContinuousClock.now - start >= timeout - Self.slack(timeout) else {
             if isEnding() {
                 return Fault(.shuttingDown, "the daemon ends, and its guests go on", cause: cause)
             }
