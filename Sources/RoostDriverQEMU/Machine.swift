@@ -28,7 +28,8 @@ final class Machine: Sendable {
         var resets = ResetCount()
         var tasks: [Task<Void, Never>] = []
         var isLetGo = false
-        var isSucceeded = false
+        /// The process that has gone on for it.
+        var successor: Machine?
         var ownsFolder = true
         /// Its end is being cleaned up after: nobody can go on with its files.
         var isCleaned = false
@@ -271,11 +272,11 @@ final class Machine: Sendable {
 
     /// From now on another process goes on for it, with its files: its end cleans nothing. `false`: it has
     /// ended already, and its files go.
-    func giveUpFolder() -> Bool {
+    func giveUpFolder(to next: Machine) -> Bool {
         state.withLock { state in
             guard !state.isCleaned else { return false }
             state.ownsFolder = false
-            state.isSucceeded = true
+            state.successor = next
             return true
         }
     }
@@ -295,8 +296,8 @@ final class Machine: Sendable {
             state.agentSocket = MachineFolder.nextAgentSocket
         }
     }
-    /// Whether another process has gone on for it.
-    var isSucceeded: Bool { state.withLock(\.isSucceeded) }
+    /// The process that has gone on for it, if one has.
+    var successor: Machine? { state.withLock(\.successor) }
     /// The VMM's pid.
     var pid: Int32 { identity.pid }
 

@@ -108,14 +108,16 @@ package final class QEMUDriver: Driver {
 
     /// As the contract says. A cancelled caller gets ``VMMExit/Cause/unknown`` at once.
     package func waitForExit(_ id: VMID) async -> VMMExit {
-        while let machine = await machine(id) {
+        guard var machine = await machine(id) else { return await folder(id).exitReport() }
+        while true {
             guard let exit = await machine.exit.wait() else {
                 return VMMExit(cause: .unknown, lastWords: "")
             }
-            // Its successor is the VMM now, unless that has ended too.
-            if !machine.isSucceeded { return exit }
+            // Its successor is the VMM now. That may have ended meanwhile, sooner than this one, which the
+            // kernel takes its time to clear away.
+            guard let next = machine.successor else { return exit }
+            machine = next
         }
-        return await folder(id).exitReport()
     }
 
     package func powerButton(_ id: VMID) async throws(Fault) {

@@ -115,7 +115,7 @@ extension QEMUDriver {
         runs: Bool,
         holding guest: (any GuestHold)? = nil
     ) async throws(Fault) {
-        guard machine.giveUpFolder() else {
+        guard machine.giveUpFolder(to: next) else {
             // Whoever ended it, its files are going: nothing can run on them.
             try await next.kill()
             throw Fault(
